@@ -1,0 +1,1 @@
+"""Ours against the peers and the floor: ``python -m benchmarks`` (see README.md)."""

@@ -1,0 +1,109 @@
+"""Sizes of the workloads, and the bounded timing helpers they share.
+
+This module runs before the measured imports, so it imports next to nothing: a standard module
+imported here would be missing from the start-up time of whoever needs it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Figures = dict[str, float]
+"""What one workload measured: figure name (with its unit) to value."""
+
+MB = 1_000_000
+
+
+class Sizes(NamedTuple):
+    """How much each workload does; ``budget_s`` ends a loop that is slower than expected."""
+
+    calls: int
+    objects: int
+    session_refs: int
+    other_refs: int
+    many_refs: int
+    chunk: int
+    repeats: int
+    imports: int
+    cells: int
+    budget_s: float
+
+
+FULL = Sizes(
+    calls=10_000,
+    objects=10_000,
+    session_refs=10_000,
+    other_refs=200_000,
+    many_refs=1_000_000,
+    chunk=20_000,
+    repeats=5,
+    imports=10,
+    cells=5_000,
+    budget_s=12.0,
+)
+QUICK = Sizes(
+    calls=1_000,
+    objects=500,
+    session_refs=2_000,
+    other_refs=10_000,
+    many_refs=20_000,
+    chunk=5_000,
+    repeats=3,
+    imports=3,
+    cells=1_000,
+    budget_s=2.0,
+)
+
+
+def quantile(values: Sequence[float], q: float) -> float:
+    """The nearest-rank quantile of ``values``, which need not be sorted or be many."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle of ``values``; of an even number, the mean of the middle two.
+
+    Not ``statistics.median``: that module brings fractions, decimal and random with it.
+    """
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def elapsed_ms(action: Callable[[], object]) -> float:
+    """Milliseconds that ``action`` takes, once."""
+    began = time.perf_counter_ns()
+    action()
+    return (time.perf_counter_ns() - began) / 1e6
+
+
+def latency(call: Callable[[], object], sizes: Sizes) -> Figures:
+    """Time ``call`` call by call, warm: ``sizes.calls`` of them or a sixth of the budget."""
+    allowed_ns = int(sizes.budget_s / 6 * 1e9)
+    _repeat(call, max(sizes.calls // 30, 20), allowed_ns // 2)
+    taken = _repeat(call, sizes.calls, allowed_ns)
+    return {
+        "median_us": median(taken) / 1e3,
+        "p99_us": quantile(taken, 0.99) / 1e3,
+        "min_us": min(taken) / 1e3,
+        "n": len(taken),
+    }
+
+
+def _repeat(call: Callable[[], object], times: int, allowed_ns: int) -> list[int]:
+    clock = time.perf_counter_ns
+    taken: list[int] = []
+    end = clock() + allowed_ns
+    while len(taken) < times:
+        began = clock()
+        call()
+        now = clock()
+        taken.append(now - began)
+        if now > end:
+            break
+    return taken

@@ -1,0 +1,77 @@
+"""Ray actors on one machine."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmarks.peers.base import Peer
+from benchmarks.remote import Held, Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.peers.base import Notes
+
+OBJECT_STORE_BYTES = 200_000_000
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # an address given to init is replaced by a reachable one; without clusters all services
+    # listen on loopback only
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+
+
+class Ray(Peer):
+    """``ray.init()`` on loopback, without the dashboard."""
+
+    name = "ray"
+    label = "local ray.init, no dashboard, actors"
+    package = "ray"
+    dist = "ray"
+    lacks: ClassVar[Notes] = {"objects": "an actor is a process of its own"}
+    notes: ClassVar[Notes] = {"method": "a method of a second actor, which is a process of its own"}
+
+    def load(self) -> None:
+        """Import the library."""
+        os.environ.update(ENVIRONMENT)
+        import ray
+
+        self.library = ray
+
+    def start(self) -> None:
+        """Start the services and make the root actor."""
+        import logging
+
+        self.library.init(
+            num_cpus=2,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            configure_logging=False,
+            _temp_dir=f"{tempfile.gettempdir()}/ray",
+        )
+        self.root = self._actor(Root)
+
+    def _actor(self, cls: type[Any], *args: Any) -> Any:
+        return self.library.remote(num_cpus=1)(cls).remote(*args)
+
+    def stop(self) -> None:
+        """Shut the services down."""
+        self.library.shutdown()
+
+    def call(self, name: str, *args: Any) -> Any:
+        """Through the root actor."""
+        return self.library.get(self.root.call.remote(name, *args))
+
+    def scalar(self) -> Callable[[], object]:
+        """A method of the root actor."""
+        sqrt, get = self.root.sqrt, self.library.get
+        return lambda: get(sqrt.remote(4.0))
+
+    def method(self, value: int) -> Callable[[], object]:
+        """A method of another actor."""
+        held, get = self._actor(Held, value), self.library.get
+        return lambda: get(held.get.remote("k"))

@@ -1,0 +1,74 @@
+"""RPyC in classic mode."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from benchmarks.peers.base import Peer
+from benchmarks.peers.unix_server import UnixServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.peers.base import Notes
+
+AT_ONCE = 200
+"""Dying proxies each send a message and read no reply: 10,000 fill both socket buffers."""
+
+
+def serve(path: str) -> None:
+    """The server: one connection, classic service."""
+    from rpyc.core.service import ClassicService
+    from rpyc.utils.server import OneShotServer
+
+    OneShotServer(ClassicService, socket_path=path).start()
+
+
+class Rpyc(Peer):
+    """Netrefs over a Unix socket, default configuration."""
+
+    name = "rpyc"
+    label = "classic mode, Unix socket, defaults"
+    package = "rpyc"
+    dist = "rpyc"
+    notes: ClassVar[Notes] = {
+        "objects": f"dropped {AT_ONCE} at a time; all at once closes the connection"
+    }
+
+    def load(self) -> None:
+        """Import the library and its connector."""
+        import rpyc
+        from rpyc.utils.factory import unix_connect
+
+        self.connect, self.service = unix_connect, rpyc.ClassicService
+
+    def start(self) -> None:
+        """Start the server and connect to it."""
+        self.server = UnixServer(__name__)
+        self.connection = self.server.connect(
+            lambda path: self.connect(path, service=self.service), OSError
+        )
+
+    def stop(self) -> None:
+        """Close the connection, which ends the server."""
+        self.connection.close()
+        self.server.stop()
+
+    def call(self, name: str, *args: Any) -> Any:
+        """Through the netref of the remote module."""
+        return getattr(self.connection.modules["benchmarks.remote"], name)(*args)
+
+    def scalar(self) -> Callable[[], object]:
+        """The netref of the remote function."""
+        sqrt = self.connection.modules.math.sqrt
+        return lambda: sqrt(4.0)
+
+    def create(self, value: int) -> Any:
+        """A netref; its finalizer sends a message."""
+        return self.call("Held", value)
+
+    def drop(self, handles: list[Any]) -> None:
+        """A few at a time, each followed by a call that reads the replies."""
+        while handles:
+            del handles[-AT_ONCE:]
+            self.call("live")

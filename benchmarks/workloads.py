@@ -1,0 +1,132 @@
+"""The workloads that every peer runs, and the table of all workloads."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchmarks import notebook, processes, sessions
+from benchmarks.measure import MB, Figures, Sizes, latency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.peers.base import Peer
+
+SETTLE_S = 0.5
+"""Before memory is read: helper processes and threads have come up by then."""
+WARM_OBJECTS = 20
+DRAIN_S = 25.0
+"""How long a peer may take to free what was dropped."""
+
+
+def start(peer: Peer, sizes: Sizes) -> Figures:
+    """Import the client, start the worker, make the first call."""
+    began = time.perf_counter()
+    peer.load()
+    loaded = time.perf_counter()
+    peer.start()
+    result = peer.scalar()()
+    ended = time.perf_counter()
+    expect(result, 2.0)
+    return {"total_ms": (ended - began) * 1e3, "import_ms": (loaded - began) * 1e3}
+
+
+def memory(peer: Peer, sizes: Sizes) -> Figures:
+    """What the idle worker holds, and all processes of the peer but the client together."""
+    time.sleep(SETTLE_S)
+    rss, pss = processes.memory(peer.worker_pid())
+    helpers = [processes.memory(pid)[1] for pid in processes.descendants()]
+    return {
+        "rss_mb": rss / MB,
+        "pss_mb": pss / MB,
+        "all_pss_mb": sum(helpers) / MB,
+        "processes": len(helpers),
+    }
+
+
+def scalar(peer: Peer, sizes: Sizes) -> Figures:
+    """``math.sqrt(4.0)`` there, one call after the other."""
+    call = peer.scalar()
+    expect(call(), 2.0)
+    return latency(call, sizes)
+
+
+def method(peer: Peer, sizes: Sizes) -> Figures:
+    """``held.get("k")`` on an object held there."""
+    call = peer.method(7)
+    expect(call(), 7)
+    return latency(call, sizes)
+
+
+def objects(peer: Peer, sizes: Sizes) -> Figures:
+    """Make held objects, then drop them and wait until the worker has freed them."""
+    before = peer.call("live")
+    peer.drop(_make(peer, WARM_OBJECTS, sizes.budget_s))
+    _drain(peer, before)
+    began = time.perf_counter()
+    handles = _make(peer, sizes.objects, sizes.budget_s)
+    made = time.perf_counter() - began
+    count = len(handles)
+    if (alive := peer.call("live")) < count:
+        raise ValueError(f"{alive} objects are alive in the worker of {count} that are held")
+    began = time.perf_counter()
+    peer.drop(handles)
+    _drain(peer, before)
+    dropped = time.perf_counter() - began
+    return {"create_us": made / count * 1e6, "drop_us": dropped / count * 1e6, "n": count}
+
+
+def _make(peer: Peer, count: int, budget_s: float) -> list[Any]:
+    """Up to ``count`` handles, fewer where the budget runs out."""
+    handles: list[Any] = []
+    end = time.perf_counter() + budget_s
+    for i in range(count):
+        handles.append(peer.create(i))
+        if not i % 16 and time.perf_counter() > end:
+            break
+    return handles
+
+
+def _drain(peer: Peer, wanted: int) -> None:
+    """Return when no more than ``wanted`` objects live in the worker."""
+    end = time.monotonic() + DRAIN_S
+    while (alive := peer.call("live")) > wanted:
+        if time.monotonic() > end:
+            raise TimeoutError(
+                f"{alive - wanted} objects still held {DRAIN_S:.0f} s after the drop"
+            )
+        time.sleep(0.0005)
+
+
+def expect(actual: object, wanted: object) -> None:
+    """Refuse a figure that was measured on a wrong result."""
+    if actual != wanted:
+        raise ValueError(f"the worker answered {actual!r}, expected {wanted!r}")
+
+
+class Workload(NamedTuple):
+    """What to run, where the processes are placed, and how long it may take."""
+
+    run: Callable[[Any, Sizes], Figures]
+    placements: tuple[str, ...]
+    deadline_s: float
+
+
+PINNED, FREE = "pinned", "free"
+"""All processes on one core, which repeats to a few percent; or wherever the scheduler likes."""
+PLACEMENTS = (PINNED, FREE) if hasattr(os, "sched_setaffinity") else (FREE,)
+
+WORKLOADS = {
+    "start": Workload(start, (PINNED, FREE), 150),
+    "memory": Workload(memory, (PINNED,), 30),
+    "scalar": Workload(scalar, (PINNED, FREE), 60),
+    "method": Workload(method, (PINNED,), 60),
+    "objects": Workload(objects, (PINNED,), 90),
+    "sessions": Workload(sessions.release, (PINNED,), 120),
+    "many": Workload(sessions.release_many, (PINNED,), 240),
+    "import": Workload(notebook.import_extension, (PINNED, FREE), 60),
+    "extension": Workload(notebook.extension, (PINNED, FREE), 60),
+}
+STOP_DEADLINE_S = 40.0

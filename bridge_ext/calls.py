@@ -1,0 +1,191 @@
+"""The functions that make calls: on a bridge, on one with options, and within sessions."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from .kernel import context
+from .kernel.errors import BridgeUsageError, InvalidRefError
+from .kernel.handles import Ref, StreamRef
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .kernel.model import Options
+    from .kernel.refs import RefState
+    from .kernel.remote import Remote
+    from .kernel.session import Session
+
+
+class Calls:
+    """The functions that make calls; on a bridge, and on a bridge with options."""
+
+    _remote: Remote
+    _bound: Options | None = None
+
+    def call(self, path: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function in the worker.
+
+        Args:
+            path: `"math.sqrt"`; `"pkg.mod:Class.method"`, where the colon ends the module; or the
+                name of a builtin.
+            *args: by value, refs as themselves (see `put`, `options`).
+            **kwargs: likewise.
+
+        Returns:
+            Plain data by value, any other object as a ref.
+
+        Raises:
+            BridgeUsageError: `path` is no path.
+            EncodeError: an argument cannot travel; it is named by its path.
+            SessionMismatchError, RefNotFoundError, SessionLostError: a ref among the arguments
+                cannot be used in this call.
+            WorkerDiedError: the worker died.
+            Exception: what the function raised, as the same type where this process knows it.
+
+        Example:
+            >>> import bridge_ext
+            >>> with bridge_ext.Bridge("memory") as bridge:
+            ...     bridge.call("math.sqrt", 4)
+            2.0
+        """
+        return self._remote.by_path("dynamic", path, args, kwargs, self._bound)
+
+    def new(self, path: str, /, *args: Any, **kwargs: Any) -> Ref:
+        """Make an instance in the worker; always a ref, of plain data too."""
+        ref: Ref = self._remote.by_path("class", path, args, kwargs, self._bound)
+        return ref
+
+    def attr(self, path: str) -> Any:
+        """Read a module attribute: `bridge.attr("math.pi")`."""
+        return self._remote.attribute_by_path(path, self._bound)
+
+    def stream(self, path: str, /, *args: Any, **kwargs: Any) -> StreamRef:
+        """Call a function that gives an iterable; a ref that iterates it in the worker."""
+        ref: StreamRef = self._remote.by_path("stream", path, args, kwargs, self._bound)
+        return ref
+
+    def helper(self, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Run a registered helper.
+
+        Raises:
+            BridgeUsageError: there is none of that name; near names are given.
+        """
+        if name not in self._remote.helpers:
+            near = difflib.get_close_matches(str(name), list(self._remote.helpers), n=3)
+            hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+            raise BridgeUsageError(
+                f"There is no helper {name!r}.{hint} bridge.register_helper(fn) adds one; "
+                f"registered are {sorted(self._remote.helpers)}."
+            )
+        return self._remote.helper(name, args, kwargs, self._bound)
+
+    def method(self, ref: Ref, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """`ref.name(…)`, for names that a handle refuses too."""
+        return self._remote.method(self._state(ref), _name(name), args, kwargs, self._bound)
+
+    def get(self, ref: Ref, name: str) -> Any:
+        """`ref.name`, for names that a handle refuses too."""
+        return self._remote.get_attr(self._state(ref), _name(name), self._bound)
+
+    def set(self, ref: Ref, name: str, value: Any) -> None:
+        """`ref.name = value`, for names that a handle refuses too."""
+        self._remote.set_attr(self._state(ref), _name(name), value, self._bound)
+
+    def put(self, obj: Any) -> Ref:
+        """Ship an object by value, once; a ref on the copy."""
+        ref: Ref = self._remote.put(obj, self._bound)
+        return ref
+
+    def fetch(self, ref: Ref, *, copy: bool = True) -> Any:
+        """A copy of the object, here.
+
+        This unpickles what the worker sends: it is the only place where the bridge does.
+
+        Raises:
+            EncodeError: it cannot be pickled there, or not be rebuilt here.
+        """
+        if copy is not True:
+            raise BridgeUsageError(f"fetch(copy={copy!r}): only copies can be fetched, copy=True")
+        return self._remote.fetch(self._state(ref), self._bound)
+
+    def _state(self, ref: Any) -> RefState:
+        """The state of a ref of this bridge.
+
+        Raises:
+            InvalidRefError: it is none.
+        """
+        if not isinstance(ref, Ref):
+            shown = repr(ref)
+            raise InvalidRefError(
+                shown if len(shown) <= 80 else shown[:80] + "…",
+                f"it is {type(ref).__name__}; a ref is what bridge.new, put and calls return",
+            )
+        state = ref._bridge_state
+        if state.client is not self._remote:
+            raise InvalidRefError(repr(ref), "it belongs to another bridge")
+        return state
+
+
+class BoundCalls(Calls):
+    """The same bridge with runtime options; also a context manager.
+
+    As a context manager it puts the options in force for what is called within, in this task or
+    thread; it nests, and may be shared.
+    """
+
+    def __init__(self, remote: Remote, options: Options) -> None:
+        self._remote, self._bound = remote, options
+
+    def __enter__(self) -> BoundCalls:
+        context.enter(self._remote.key, self, None, self._bound)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        context.leave(self)
+
+    def __repr__(self) -> str:
+        return f"<bridge with {self._bound}>"
+
+
+class SessionBlock:
+    """`with bridge.session("shared"):` — calls within make their objects there.
+
+    Nests, restores on exit and on exceptions, and may be shared by threads and tasks.
+    """
+
+    def __init__(self, remote: Remote, session: Session) -> None:
+        self._remote, self._session = remote, session
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self._session.id
+
+    def __enter__(self) -> SessionBlock:
+        self._session = self._remote.sessions.again(self._session, context.here().label)
+        context.enter(self._remote.key, self, self._session, None)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        context.leave(self)
+
+    def __repr__(self) -> str:
+        return f"<session {self.id!r}>"
+
+
+def _name(name: Any) -> str:
+    if type(name) is not str or not name:
+        raise BridgeUsageError(f"{name!r} is no attribute name: give a string")
+    return name

@@ -1,0 +1,259 @@
+"""`%load_ext bridge_ext` and its mirror image.
+
+All state hangs off one `Extension` for each shell: the bridge, the hooks, and which scope each
+running cell has. Each execution of a cell is a scope; it is set in a ContextVar before the cell and
+reset after it, because what is left there leaks into later cells and comm handlers.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from . import cell as cells
+from .bridge import Bridge
+from .commands import session_parser
+from .holders import Holders
+from .kernel import context
+from .kernel.errors import BridgeUsageError
+from .kernel.session import Limits
+from .kernel.wire.payload import check_id
+from .magics import Bridge as BridgeMagics
+from .words import split
+
+if TYPE_CHECKING:
+    import argparse
+    from contextvars import Token
+
+    from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
+
+_NAME = "bridge"
+_MAGICS = {"line": ("bridge", "session"), "cell": ("session",)}
+_loaded: weakref.WeakKeyDictionary[InteractiveShell, Extension] = weakref.WeakKeyDictionary()
+
+
+def load(shell: InteractiveShell) -> None:
+    """Load into a shell; loading again changes nothing."""
+    if shell not in _loaded:
+        _loaded[shell] = Extension(shell)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Release everything, and take away all that `load` has added."""
+    extension = _loaded.pop(shell, None)
+    if extension is not None:
+        extension.close()
+
+
+class _Home(threading.local):
+    """The sticky session of a shell's thread: subshells have threads of their own."""
+
+    def __init__(self) -> None:
+        self.sticky = context.Sticky()
+
+
+class _Running:
+    """A cell that runs: how to put back what was set for it."""
+
+    __slots__ = ("scope", "stack", "token")
+
+    def __init__(self, scope: context.Scope) -> None:
+        self.scope = scope
+        self.token: Token[Any] = context.current.set(scope)
+        self.stack: Token[Any] = context.stack.set(None)
+
+    def reset(self) -> None:
+        for var, token in ((context.stack, self.stack), (context.current, self.token)):
+            try:
+                var.reset(token)
+            except ValueError:
+                pass  # an async cell ran in a context of its own, which has ended
+
+
+class Extension:
+    """The extension in one shell."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self._magics = BridgeMagics(shell)
+        self._magics.extension = self
+        self.bridge = Bridge(**self._magics.settings())
+        self.bridge._holders = Holders(shell)
+        self._home = _Home()
+        self._running: dict[int, _Running] = {}
+        self._releases: weakref.WeakKeyDictionary[context.Scope, list[str]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._replaced = self._register_magics()
+        shell.events.register("pre_run_cell", self.pre_run_cell)
+        shell.events.register("post_run_cell", self.post_run_cell)
+        shell.input_transformers_cleanup.append(self.transform)
+        self._give_name()
+        # The cell that loads the extension fires no pre_run_cell for it.
+        self._loading: _Running | None = _Running(self._scope(begun=True))
+
+    def close(self) -> None:
+        """Undo what `__init__` did, in reverse."""
+        self._end_loading()
+        for running in list(self._running.values()):
+            running.reset()
+        self._running.clear()
+        if self.shell.user_ns.get(_NAME) is self.bridge:
+            del self.shell.user_ns[_NAME]
+        self.shell.input_transformers_cleanup.remove(self.transform)
+        self.shell.events.unregister("post_run_cell", self.post_run_cell)
+        self.shell.events.unregister("pre_run_cell", self.pre_run_cell)
+        self._unregister_magics()
+        self.bridge.close()
+
+    # ------------------------------------------------------------ magics and the name
+    def _register_magics(self) -> dict[tuple[str, str], Any]:
+        tables = self.shell.magics_manager.magics
+        before = {(k, n): tables[k].get(n) for k, names in _MAGICS.items() for n in names}
+        self.shell.register_magics(self._magics)
+        return before
+
+    def _unregister_magics(self) -> None:
+        tables = self.shell.magics_manager.magics
+        for (kind, name), before in self._replaced.items():
+            if before is None:
+                tables[kind].pop(name, None)
+            else:
+                tables[kind][name] = before
+        self.shell.magics_manager.registry.pop(type(self._magics).__name__, None)
+        configurables: list[Any] = self.shell.configurables
+        if self._magics in configurables:
+            configurables.remove(self._magics)
+
+    def _give_name(self) -> None:
+        namespace = self.shell.user_ns
+        if _NAME in namespace:
+            print(  # noqa: T201 - said in the cell that loads the extension
+                f"bridge_ext: the name {_NAME!r} is taken here ({type(namespace[_NAME]).__name__})"
+                " and is left alone. `b = %bridge` gives the bridge."
+            )
+        else:
+            namespace[_NAME] = self.bridge
+
+    # ------------------------------------------------------------ cells
+    def _scope(self, *, begun: bool) -> context.Scope:
+        """The scope of the cell that runs; `begun` says that it is in the history already.
+
+        The number is read off the history, because IPython has moved the moment at which it
+        counts `execution_count` up.
+        """
+        history: Any = self.shell.history_manager
+        number = len(history.input_hist_parsed) - begun
+        return context.Scope(f"cell [{number}]", number, self._home.sticky)
+
+    def pre_run_cell(self, info: ExecutionInfo) -> None:
+        """A cell begins: it is a scope of its own."""
+        if self._loading is not None:
+            self._end_loading()
+        running = self._running[id(info)] = _Running(self._scope(begun=False))
+        text = info.raw_cell
+        if text is not None and "%%session" in text:
+            self._enter_before(text, running.scope)
+
+    def post_run_cell(self, result: ExecutionResult) -> None:
+        """A cell has ended: what nothing holds any more is released at once."""
+        running = self._running.pop(id(result.info), None)
+        if running is None:
+            self._end_loading()
+            return
+        self._end(running)
+        del running  # or it would hold the scope that is to be released now
+        self.bridge._remote.flush()
+
+    def _end_loading(self) -> None:
+        loading, self._loading = self._loading, None
+        if loading is not None:
+            self._end(loading)
+            del loading
+            self.bridge._remote.flush()
+
+    def _end(self, running: _Running) -> None:
+        running.reset()
+        scope = running.scope
+        for session_id in self._releases.pop(scope, ()) if self._releases else ():
+            self.bridge.release(session_id)
+        if self.bridge._remote.strict:
+            scope.leases.clear()
+
+    # ------------------------------------------------------------ %%session
+    def transform(self, lines: list[str]) -> list[str]:
+        """The input transformer: see `cell`."""
+        head = cells.find(lines)
+        if head is None:
+            return lines
+        return cells.rewrite(lines, entered=head.magic_follows and _parses(head.words))
+
+    def _enter_before(self, text: str, scope: context.Scope) -> None:
+        """Enter the session of a `%%session` line that a cell magic follows."""
+        head = cells.find(text.splitlines(keepends=True))
+        if head is None or not head.magic_follows or not _parses(head.words):
+            return
+        try:
+            self._enter(session_parser().parse_args(split(head.words)), scope)
+        except Exception as error:
+            # What this hook raises is only printed, so the cell's first call raises it.
+            scope.entered[self.bridge._remote.key] = error
+
+    def enter_cell(self, given: argparse.Namespace) -> None:
+        """Enter a session for the rest of the running cell.
+
+        Raises:
+            BridgeUsageError: no cell runs (a silent execution fires no events).
+        """
+        scope = context.current.get()
+        if scope is None:
+            raise BridgeUsageError(
+                "%%session needs a cell, and this code runs outside of one; use "
+                f"bridge.session({given.id!r})"
+            )
+        self._enter(given, scope)
+
+    def _enter(self, given: argparse.Namespace, scope: context.Scope) -> None:
+        session = self.name_session(given)
+        scope.entered[self.bridge._remote.key] = session
+        if given.release:
+            self._releases.setdefault(scope, []).append(given.id)
+
+    def name_session(self, given: argparse.Namespace) -> Any:
+        """The session that the words of a magic name, made if need be."""
+        block = self.bridge.session(
+            given.id,
+            ttl_seconds=given.ttl,
+            max_refs=given.max_refs,
+            overflow=given.overflow,
+            tags=dict(given.tag) or None,
+        )
+        return block._session
+
+    def run_body(self, given: argparse.Namespace, body: str) -> None:
+        """`%%session` called as a function (`run_cell_magic`): run a body in the session."""
+        block = self.bridge.session(given.id)
+        self.name_session(given)
+        try:
+            with block:
+                self.shell.ex(self.shell.transform_cell(body))
+        finally:
+            if given.release:
+                self.bridge.release(given.id)
+
+    def named_in_force(self) -> str | None:
+        """The id of the named session in force, if there is one; makes nothing."""
+        session = context.in_force(self.bridge._remote.key, context.here())
+        return session.id if session is not None else None
+
+
+def _parses(words: str) -> bool:
+    """Whether the words of a `%%session` line can be entered before the cell runs."""
+    try:
+        given = session_parser().parse_args(["--cell", *split(words)])
+        check_id(given.id)
+        Limits(given.max_refs, given.ttl, given.overflow)
+    except BridgeUsageError:
+        return False
+    return not given.clear

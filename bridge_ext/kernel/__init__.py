@@ -1,0 +1,1 @@
+"""Runs calls and keeps sessions. Needs no IPython; a script uses it through `bridge_ext.Bridge`."""

@@ -1,0 +1,224 @@
+"""The seam between the kernel side and its workers.
+
+A backend opens *connections*; a connection is one incarnation of one worker, and stays dead once
+it has died. What a backend cannot do stands in its `lacks`, and asking for it is a
+BridgeUsageError:
+
+    behaviour                                memory    local
+    calls, sessions, refs, limits, expiry    yes       yes
+    output in the calling cell               yes       yes
+    death, restart, timeout, interrupt       no        yes
+    memory_limit                             no        yes
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextvars import Context
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
+
+    from ..wire.framing import Buffer
+
+
+class Deadline:
+    """One point in time for a whole operation.
+
+    Args:
+        seconds: from now; None is never.
+    """
+
+    __slots__ = ("at", "seconds")
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self.at = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is over."""
+        return self.at is not None and time.monotonic() >= self.at
+
+    def left(self, at_most: float) -> float:
+        """Seconds left, but no more than `at_most`."""
+        if self.at is None:
+            return at_most
+        return max(0.0, min(at_most, self.at - time.monotonic()))
+
+
+NEVER = Deadline(None)
+
+
+class Reply:
+    """A reply as it came: the body is still packed."""
+
+    __slots__ = ("body", "buffers")
+
+    def __init__(self, body: bytes | bytearray, buffers: list[Buffer]) -> None:
+        self.body, self.buffers = body, buffers
+
+
+class Origin(Protocol):
+    """Where a request is made.
+
+    Attributes:
+        label: as text.
+        context: where its output is written; made by `output` at need.
+    """
+
+    label: str
+    context: Context | None
+
+    def output(self) -> Context:
+        """A context that does not hold the origin itself."""
+
+
+class Request:
+    """One request on its way.
+
+    Args:
+        body: the packed payload.
+        buffers: its out-of-band buffers.
+        origin: where the call is made.
+        session, helper: what `outgoing` is asked to make known to the worker.
+    """
+
+    __slots__ = ("body", "buffers", "helper", "origin", "session")
+
+    def __init__(
+        self,
+        body: bytes,
+        buffers: Sequence[Buffer],
+        origin: Origin,
+        session: Any,
+        helper: str | None,
+    ) -> None:
+        self.body = body
+        self.buffers = buffers
+        self.origin = origin
+        self.session = session
+        self.helper = helper
+
+
+class Death:
+    """How a worker ended."""
+
+    __slots__ = ("how",)
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+
+class Interrupted(Exception):
+    """The user's interrupt reached a wait; `error` is what to raise for it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class TimedOut(Exception):
+    """The deadline of a wait passed."""
+
+
+class Died(Exception):
+    """The worker died, or was dead."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.how)
+        self.death = death
+
+
+Outgoing = tuple["list[Any] | None", "list[Any] | None"]
+"""Releases and declarations that travel in a request's head."""
+
+if TYPE_CHECKING:
+    TakeOutgoing = Callable[[Any, "str | None"], Outgoing]
+
+
+class Connection(ABC):
+    """One incarnation of one worker."""
+
+    incarnation: int
+    pid: int
+    transport: str
+
+    @abstractmethod
+    def listen(self, take_types: Callable[[list[Any]], None]) -> None:
+        """Give the type records of each reply to `take_types`, before anybody sees a later one."""
+
+    @abstractmethod
+    def call(
+        self,
+        request: Request,
+        outgoing: TakeOutgoing,
+        deadline: Deadline,
+        finish: Callable[[Reply], T],
+    ) -> T:
+        """Send a request on the data channel, wait for its reply, and give it to `finish`.
+
+        `outgoing(session, helper)` is called when the request's place on the wire is fixed. No
+        KeyboardInterrupt is raised while bytes move or while `finish` keeps the books.
+
+        Raises:
+            Died: the worker died before the reply.
+            TimedOut: the deadline passed; the reply, if it comes, is dropped.
+            Interrupted: KeyboardInterrupt reached the wait.
+        """
+
+    @abstractmethod
+    def control(self, body: bytes, deadline: Deadline) -> Reply:
+        """The same on the control channel, which answers while a call runs."""
+
+    @abstractmethod
+    def tell(self, outgoing: TakeOutgoing, *, patient: bool) -> None:
+        """Send releases and declarations without a request, if there are any.
+
+        Unless `patient`, do nothing where sending would wait.
+        """
+
+    @abstractmethod
+    def watch(self, timeout: float) -> list[tuple[str, list[Any]]]:
+        """Wait for what the worker announces, and for its death; the bridge's thread does this."""
+
+    @property
+    @abstractmethod
+    def in_flight(self) -> int:
+        """How many calls wait for their reply."""
+
+    @property
+    @abstractmethod
+    def death(self) -> Death | None:
+        """How it ended, once it has."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End the worker and its process group now; returns when it is reaped."""
+
+    @abstractmethod
+    def close(self, grace: float) -> None:
+        """End the worker politely, forcefully after `grace` seconds; returns when it is reaped."""
+
+    @abstractmethod
+    def free(self) -> None:
+        """Give the descriptors back; the worker is dead, and nobody waits any more.
+
+        In a forked child, which has copies of them, it is called while the worker lives.
+        """
+
+
+class Backend(ABC):
+    """Opens connections."""
+
+    name: str
+    lacks: frozenset[str] = frozenset()
+
+    @abstractmethod
+    def open(self, incarnation: int, config: dict[str, Any]) -> Connection:
+        """A connection to a fresh worker."""

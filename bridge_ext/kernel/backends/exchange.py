@@ -1,0 +1,217 @@
+"""Calls over one data channel: whoever waits for a reply reads, and hands the others theirs.
+
+There is one reader at a time and no thread between a synchronous call and its reply. A caller that
+finds a reader sleeps until the reader hands it its reply, or the reading itself. Output of the
+worker is shown by the reader, in the context of the call it belongs to: calls run in order, so
+that is the oldest one that waits.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from _thread import allocate_lock
+
+from ..errors import ProtocolError
+from ..wire.codec import pack
+from ..wire.framing import Kind
+from ..wire.loading import plain
+from . import interrupts
+from .base import Died, Reply, Request, TimedOut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Context
+    from typing import Any
+
+    from ..wire.channel import Channel
+    from ..wire.framing import Frame
+    from .base import Deadline, TakeOutgoing
+    from .output import Output
+
+
+class Waiter:
+    """A call that waits: `wake` exists once it sleeps while another reads."""
+
+    __slots__ = ("context", "reply", "wake")
+
+    def __init__(self, context: Context | None) -> None:
+        self.context = context
+        self.reply: Reply | None = None
+        self.wake: Any = None
+
+    def sleeps(self) -> None:
+        """Make `wake`, to be waited for."""
+        self.wake = allocate_lock()
+        self.wake.acquire()
+
+
+class Exchange:
+    """Requests and replies of one worker.
+
+    Args:
+        channel: its socket raises BlockingIOError from `recv` after a short while.
+        output: the worker's stdout and stderr.
+        broken: says how the worker ended, once the channel has.
+    """
+
+    def __init__(
+        self, channel: Channel, output: Output, broken: Callable[[Exception | None], Died]
+    ) -> None:
+        self._channel, self._output, self._broken = channel, output, broken
+        self._lock = threading.Lock()
+        self._pending: dict[int, Waiter] = {}
+        self._reader: Waiter | None = None
+        self._last_id = 0
+        self._last_context: Context | None = None
+        self._poll = select.poll()
+        self._data = channel.socket.fileno()
+        for fd in (self._data, *output.descriptors):
+            self._poll.register(fd, select.POLLIN)
+        self.take_types: Callable[[list[Any]], None] = list.clear
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls wait."""
+        return len(self._pending)
+
+    def call(
+        self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, held: Any
+    ) -> Reply:
+        """Send a request and wait for its reply.
+
+        Raises:
+            Died, TimedOut, Interrupted: see `Connection.call`.
+        """
+        origin = request.origin
+        context = origin.context
+        if context is None:
+            context = origin.context = origin.output()
+        waiter = Waiter(context)
+        channel = self._channel
+        with channel.send_lock:
+            call_id = self._last_id = self._last_id + 1
+            releases, declarations = outgoing(request.session, request.helper)
+            head = pack([call_id, deadline.seconds, releases, declarations, origin.label])
+            self._pending[call_id] = waiter
+            self._last_context = context
+            try:
+                channel.send(Kind.REQUEST, head, request.body, request.buffers)
+            except OSError:
+                pass  # the worker is gone: reading says so, and how
+        with self._lock:
+            if self._reader is None:
+                self._reader = waiter
+            else:
+                waiter.sleeps()
+        try:
+            if self._reader is not waiter and waiter.reply is None:
+                self._sleep(waiter, deadline, held)
+            while waiter.reply is None:
+                self._read(call_id, waiter, deadline, held)
+            return waiter.reply
+        finally:
+            self._leave(call_id, waiter)
+
+    def _sleep(self, waiter: Waiter, deadline: Deadline, held: Any) -> None:
+        """Wait until the reader hands over the reply, or the reading."""
+        while not waiter.wake.acquire(timeout=deadline.left(interrupts.TICK)):
+            interrupts.check(held)
+            if deadline.passed:
+                raise TimedOut
+
+    def _leave(self, call_id: int, waiter: Waiter) -> None:
+        """The call waits no more; the reading goes to another, if it is this one's."""
+        with self._lock:
+            self._pending.pop(call_id, None)
+            if self._reader is not waiter:
+                return
+            self._reader = None
+            if self._pending:
+                self._hand_over()
+
+    def _hand_over(self) -> None:
+        for other in self._pending.values():
+            if other.wake is not None and other.reply is None:
+                self._reader = other
+                other.wake.release()
+                return
+
+    def _read(self, call_id: int, waiter: Waiter, deadline: Deadline, held: Any) -> None:
+        """Read one frame, and give it to whom it belongs."""
+        try:
+            frame = self._channel.read()
+        except BlockingIOError:
+            self._idle(deadline, held)
+            return
+        except (OSError, ProtocolError) as error:
+            raise self._broken(error) from error
+        if frame is None:
+            raise self._broken(None)
+        if frame.kind != Kind.REPLY:
+            return
+        found, types = self._head(frame)
+        if types:
+            self.take_types(types)
+        owner = waiter if found == call_id else self._pending.get(found)
+        if self._output.poll(0):
+            self._output.show(owner.context if owner is not None else self._last_context)
+        if owner is waiter:
+            waiter.reply = Reply(frame.body, frame.buffers)
+        elif owner is not None:
+            with self._lock:
+                owner.reply = Reply(frame.body, frame.buffers)
+                if owner.wake is not None:
+                    owner.wake.release()
+
+    def _head(self, frame: Frame) -> tuple[int, list[Any] | None]:
+        try:
+            return reply_head(frame)
+        except ProtocolError as error:
+            raise self._broken(error) from error
+
+    def _idle(self, deadline: Deadline, held: Any) -> None:
+        """Wait for the data channel, showing output as it comes."""
+        while True:
+            ready = self._poll.poll(deadline.left(interrupts.TICK) * 1000)
+            interrupts.check(held)
+            if any(fd == self._data for fd, _ in ready):
+                return
+            if ready:
+                self._output.show(self.running_context())
+            for fd, event in ready:
+                if not event & select.POLLIN:  # the worker closed this pipe
+                    self._poll.unregister(fd)
+            if deadline.passed:
+                raise TimedOut
+
+    def running_context(self) -> Context | None:
+        """Where output belongs: to the oldest call that waits, else to the last one."""
+        with self._lock:
+            for waiter in self._pending.values():
+                return waiter.context
+        return self._last_context
+
+    def show_late_output(self) -> None:
+        """Show output written while no call waits, by a thread of the worker."""
+        with self._lock:
+            if self._reader is not None:
+                return
+            self._reader = idle = Waiter(None)
+        try:
+            self._output.show(self._last_context)
+        finally:
+            self._leave(0, idle)
+
+
+def reply_head(frame: Frame) -> tuple[int, list[Any] | None]:
+    """The call id of a reply, and the type records that came with it.
+
+    Raises:
+        ProtocolError: that is no head of a reply.
+    """
+    head = plain.load(frame.head)
+    if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
+        raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
+    return head[0], head[1]

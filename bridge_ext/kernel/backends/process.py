@@ -1,0 +1,193 @@
+"""A worker process: how it is started, watched and ended.
+
+It is started with a bootstrap that keeps the working directory off `sys.path` until all of ours is
+imported, so that a `types.py` or `msgpack.py` beside the notebook hurts nobody. It has a session
+of its own, so that a signal to the kernel's process group does not reach it and an exited worker
+never delays the kernel's shutdown. It is buried only after its group was killed: until then its
+pid, which is also its group's id, cannot be another's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from .base import Deadline, Death
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BOOT = (
+    "import sys; sys.path += [p for p in {roots!r} if p not in sys.path]; "
+    "from bridge_ext.kernel.worker.main import main; main{args!r}"
+)
+_DROPPED = ("MPLBACKEND",)
+_DROPPED_PREFIX = "JPY_"
+_NAP = 0.02
+"""Seconds between looks at a process where the system has no pidfd."""
+
+
+def roots() -> list[str]:
+    """The directories that hold the packages a worker is made of."""
+    found = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))]
+    for name in ("msgpack", "cloudpickle"):
+        module = sys.modules.get(name)
+        if module is None:
+            import importlib.util
+
+            spec = importlib.util.find_spec(name)
+            file = spec.origin if spec is not None else None
+        else:
+            file = module.__file__
+        if file is not None:
+            found.append(os.path.dirname(os.path.dirname(file)))
+    return [os.path.abspath(p) for p in dict.fromkeys(found)]
+
+
+def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """The worker's environment: this process's, less what ipykernel adds for itself."""
+    env = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in _DROPPED and not k.startswith(_DROPPED_PREFIX)
+    }
+    env["MPLBACKEND"] = "Agg"
+    env.update(extra or {})
+    return env
+
+
+class WorkerProcess:
+    """One worker process with its descriptors on our side.
+
+    Attributes:
+        data, control: connected sockets.
+        out, err: read ends of its stdout and stderr, not blocking.
+    """
+
+    def __init__(self, env: Mapping[str, str] | None) -> None:
+        self.data, data = socket.socketpair()
+        self.control, control = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        self.out, out = os.pipe()
+        self.err, err = os.pipe()
+        theirs = (data.fileno(), control.fileno(), lifeline)
+        try:
+            self._popen = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-I",
+                    "-c",
+                    _BOOT.format(roots=roots(), args=(*theirs, os.getpid())),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                pass_fds=theirs,
+                start_new_session=True,
+                env=environment(env),
+            )
+        finally:
+            data.close()
+            control.close()
+            for fd in (lifeline, out, err):
+                os.close(fd)
+        self.pid = self._popen.pid
+        self._lock = threading.Lock()
+        self._freed = False
+        self.death: Death | None = None
+        self.pidfd = _pidfd(self.pid)
+        for fd in (self.out, self.err):
+            os.set_blocking(fd, False)
+            _widen(fd)
+
+    def wait(self, deadline: Deadline, at_most: float) -> bool:
+        """Wait until the process has exited (it is not buried by that)."""
+        if self.death is not None:
+            return True
+        if self.pidfd is not None:
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            return bool(poll.poll(deadline.left(at_most) * 1000))
+        end = Deadline(deadline.left(at_most))
+        nap = threading.Event()
+        while True:
+            flags = os.WEXITED | os.WNOWAIT | os.WNOHANG
+            try:
+                if os.waitid(os.P_PID, self.pid, flags) is not None:
+                    return True
+            except ChildProcessError:
+                return True
+            if end.passed:
+                return False
+            nap.wait(_NAP)
+
+    def bury(self) -> Death:
+        """After its exit: end what is left of its group, reap it, and say how it died."""
+        with self._lock:
+            if self.death is None:
+                self._kill_group()
+                self.death = Death(_how(self._popen.wait()))
+            return self.death
+
+    def kill(self) -> None:
+        """End the process and its group now."""
+        with self._lock:
+            if self.death is None:
+                self._kill_group()
+
+    def _kill_group(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass  # nothing is left of it
+        if self._popen.returncode is None:
+            self._popen.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give the descriptors back, once; the process is buried, or not ours (after a fork)."""
+        with self._lock:
+            freed, self._freed = self._freed, True
+        if freed:
+            return
+        if self.death is None:
+            self._popen.returncode = 0  # a forked child has nothing to wait for
+        self.data.close()
+        self.control.close()
+        fds = [self._lifeline, self.out, self.err]
+        if self.pidfd is not None:
+            fds.append(self.pidfd)
+        for fd in fds:
+            os.close(fd)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _widen(fd: int) -> None:
+    """Give a pipe room for 1 MiB, where the system lets us: fewer stops of a chatty worker."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1 << 20)
+    except (ImportError, AttributeError, OSError):
+        pass
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "an unknown signal"
+    return f"was ended by {name} (signal {-code})"

@@ -1,0 +1,88 @@
+"""One request, before it is resolved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .backends.base import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .backends.base import Origin
+    from .model import Options
+    from .refs import RefState
+    from .session import Session
+    from .wire.payload import Part
+
+
+class Call(Request):
+    """What one request asks for.
+
+    Args:
+        type: the payload's call type.
+        name: what is called, for error messages.
+        start: the payload's own fields.
+        args, kwargs: to be encoded; None where the call type has none.
+        target: the ref that the call is on.
+        options: runtime options bound to the call.
+        fetch: what becomes of the result, whatever the options say.
+        helper: the helper that must be known to the worker.
+        patience: seconds after which the caller gives up, and nothing is harmed.
+    """
+
+    __slots__ = (
+        "args",
+        "fetch",
+        "has_refs",
+        "kwargs",
+        "name",
+        "options",
+        "patience",
+        "start",
+        "target",
+        "type",
+    )
+
+    def __init__(
+        self,
+        type: str,
+        name: str,
+        start: Part,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        target: RefState | None = None,
+        options: Options | None = None,
+        fetch: bool | None = None,
+        helper: str | None = None,
+        patience: float | None = None,
+    ) -> None:
+        self.type = type
+        self.name = name
+        self.start = start
+        self.args = args
+        self.kwargs = kwargs
+        self.target = target
+        self.options = options
+        self.fetch = fetch
+        self.helper = helper
+        self.patience = patience
+        self.has_refs = target is not None
+
+    def send(self, body: bytes, buffers: Sequence[Any], origin: Origin, session: Session) -> None:
+        """Make it ready to be sent, as what it has been resolved to."""
+        self.body = body
+        self.buffers = buffers
+        self.origin = origin
+        self.session = session
+
+    @property
+    def text(self) -> str:
+        """The call for an error message."""
+        if self.target is None:
+            return self.name
+        if self.type == "method" and not self.name:
+            return f"a call of {self.target.text()}"
+        if self.type in ("method", "get_attr", "set_attr"):
+            return f"{self.target.type_name}.{self.name}"
+        return f"{self.name}({self.target.text()})"

@@ -1,0 +1,32 @@
+"""Opening what the user asked to fetch: here, and only here, a pickle of a worker is opened."""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from .errors import EncodeError
+from .wire.loading import Loading, plain
+from .wire.marks import Ext
+
+if TYPE_CHECKING:
+    from .backends.base import Reply
+
+
+def fetched(reply: Reply) -> list[Any]:
+    """The body of a reply whose value was fetched.
+
+    Raises:
+        EncodeError: this process cannot rebuild the object.
+    """
+
+    def unpickle(data: bytes) -> Any:
+        stream, first, _ = plain.load(data)
+        try:
+            return pickle.loads(stream, buffers=iter(reply.buffers[first:]))
+        except (ImportError, AttributeError) as error:
+            why = f"it cannot be rebuilt here ({error}); keep it as a ref"
+            raise EncodeError("The result", "a copy", why) from error
+
+    body: list[Any] = Loading({Ext.PICKLE: unpickle}).load(reply.body)
+    return body

@@ -1,0 +1,319 @@
+"""Handles: objects that stand for objects in a worker.
+
+A handle has no public names of its own; what the bridge does with it are functions of the bridge.
+For each remote type a class is made once, named `Ref` (or `StreamRef`), with exactly the special
+methods of that type and its members as functions, so that help and completion need nothing from
+the worker.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .refs import RefState
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def clean(text: str, limit: int = 200) -> str:
+    """Text of a worker without control characters, cut to a length."""
+    return _CONTROL.sub("", text)[:limit]
+
+
+class Ref:
+    """A handle on one object in one session of a worker.
+
+    Every name without a leading underscore is the remote object's. `repr`, `hash`, `dir` and
+    completion run none of its code; operators, indexing, iteration, calls and `with` do, there.
+    A ref is freed with its last handle, unless it is kept.
+    """
+
+    __slots__ = ("__weakref__", "_bridge_state")
+    _bridge_state: RefState
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Ref:
+        """Refuse: handles come from calls."""
+        raise TypeError("a ref is made by a call of a bridge, such as bridge.new('list')")
+
+    def __del__(self) -> None:
+        state = self._bridge_state
+        state.incarnation.refs.dropped.append(state)
+
+    def __repr__(self) -> str:
+        return self._bridge_state.text()
+
+    def __dir__(self) -> list[str]:
+        return list(getattr(type(self), "_bridge_members", ()))
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} is not read through a ref, because names with a leading underscore are "
+                f"its own; bridge.get(ref, {name!r}) reads it remotely",
+                name=name,
+            )
+        state = self._bridge_state
+        return state.client.get_attr(state, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} is not set through a ref; bridge.set(ref, {name!r}, value) does it",
+                name=name,
+            )
+        state = self._bridge_state
+        state.client.set_attr(state, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _run(self, "builtins", "delattr", self, name)
+
+    def __str__(self) -> str:
+        if self._bridge_state.ended():
+            return repr(self)  # printing what is gone says how it went
+        text = _run(self, "builtins", "str", self)
+        return text if type(text) is str else repr(self)
+
+    def __format__(self, spec: str) -> str:
+        return str(_run(self, "builtins", "format", self, spec)) if spec else str(self)
+
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError(
+            f"{self!r} cannot be pickled or copied; bridge.fetch(ref) brings a copy of the "
+            "object here"
+        )
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        state = self._bridge_state
+        return state.client.display(state)
+
+    # Nothing may pull the data over item by item without being asked to.
+    __array_ufunc__ = None
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise _must_fetch(self, "an array")
+
+    def __dataframe__(self, *args: Any, **kwargs: Any) -> Any:
+        raise _must_fetch(self, "a data frame")
+
+    def __arrow_array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise _must_fetch(self, "an Arrow array")
+
+    def __arrow_c_stream__(self, *args: Any, **kwargs: Any) -> Any:
+        raise _must_fetch(self, "an Arrow stream")
+
+    def __buffer__(self, flags: int) -> memoryview:
+        raise _must_fetch(self, "a buffer")
+
+    def __index__(self) -> int:
+        raise _must_fetch(self, "an index")
+
+
+class StreamRef(Ref):
+    """A handle on an iterator in a worker; iterating it takes the items there one by one."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        state = self._bridge_state
+        return state.client.stream_next(state)
+
+
+class Module:
+    """A handle on a module in the worker: no ref, no session.
+
+    Calling a name calls that function there; reading a name that is no function reads it.
+    """
+
+    __slots__ = ("_bridge_client", "_bridge_name")
+
+    def __init__(self, client: Any, name: str) -> None:
+        object.__setattr__(self, "_bridge_client", client)
+        object.__setattr__(self, "_bridge_name", name)
+
+    def __repr__(self) -> str:
+        return f"<module {clean(self._bridge_name)!r} in the worker>"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(
+                f"{name!r} is not read through a module handle; "
+                f"bridge.attr('{self._bridge_name}.{name}') reads it",
+                name=name,
+            )
+        return self._bridge_client.module_member(self._bridge_name, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(
+            f"modules are not changed through a handle; call 'builtins.setattr' on "
+            f"{self._bridge_name!r} in the worker instead",
+            name=name,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Module and (other._bridge_client, other._bridge_name) == (
+            self._bridge_client,
+            self._bridge_name,
+        )
+
+    def __hash__(self) -> int:
+        return hash((id(self._bridge_client), self._bridge_name))
+
+
+class ModuleFunction:
+    """A function of a module handle; calling it is one trip."""
+
+    __slots__ = ("_bridge_client", "_bridge_module", "_bridge_name")
+
+    def __init__(self, client: Any, module: str, name: str) -> None:
+        self._bridge_client, self._bridge_module, self._bridge_name = client, module, name
+
+    def __repr__(self) -> str:
+        return f"<function {clean(self._bridge_module)}.{clean(self._bridge_name)} in the worker>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it, in the worker."""
+        return self._bridge_client.call_function(
+            self._bridge_module, self._bridge_name, args, kwargs
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._bridge_client.module_member(self._bridge_module, f"{self._bridge_name}.{name}")
+
+
+def _must_fetch(ref: Ref, what: str) -> TypeError:
+    return TypeError(
+        f"{ref!r} is in the worker and is not turned into {what} silently. "
+        "bridge.fetch(ref) brings a copy here; or call the function there, with bridge.call"
+    )
+
+
+# ---------------------------------------------------------------- special methods
+def _run(target: Ref, module: str, name: str, *args: Any, fetch: bool | None = None) -> Any:
+    """Run a function of the standard library on `target`, in the worker."""
+    state = target._bridge_state
+    return state.client.operate(state, module, name, args, fetch)
+
+
+def _unary(module: str, name: str, fetch: bool | None = None) -> Callable[..., Any]:
+    def special(self: Ref, *args: Any) -> Any:
+        return _run(self, module, name, self, *args, fetch=fetch)
+
+    return special
+
+
+def _reflected(name: str) -> Callable[..., Any]:
+    def special(self: Ref, other: Any) -> Any:
+        return _run(self, *_function_of(name), other, self)
+
+    return special
+
+
+def _function_of(operator: str) -> tuple[str, str]:
+    """Where the function of a binary operator is."""
+    if operator in ("divmod", "pow"):
+        return "builtins", operator
+    return "operator", {"and": "and_", "or": "or_"}.get(operator, operator)
+
+
+def _named(name: str) -> Callable[..., Any]:
+    def special(self: Ref, *args: Any, **kwargs: Any) -> Any:
+        state = self._bridge_state
+        return state.client.method(state, name, args, kwargs)
+
+    return special
+
+
+def _exit(self: Ref, kind: Any, error: Any, traceback: Any) -> Any:
+    state = self._bridge_state
+    return bool(state.client.method(state, "__exit__", (kind, error, None), {}))
+
+
+_BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "divmod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and",
+    "xor",
+    "or",
+]
+_MAKERS: dict[str, Callable[..., Any]] = {
+    **{f"__{n}__": _unary(*_function_of(n)) for n in _BINARY},
+    **{f"__r{n}__": _reflected(n) for n in _BINARY},
+    **{f"__i{n}__": _unary("operator", "i" + n, False) for n in _BINARY if n != "divmod"},
+    **{f"__{n}__": _unary("operator", n) for n in ("lt", "le", "eq", "ne", "gt", "ge")},
+    **{f"__{n}__": _unary("operator", n) for n in ("neg", "pos", "abs", "invert", "index")},
+    **{f"__{n}__": _unary("operator", n) for n in ("contains", "getitem", "setitem", "delitem")},
+    **{f"__{n}__": _unary("math", n) for n in ("trunc", "floor", "ceil")},
+    **{
+        f"__{n}__": _unary("builtins", n)
+        for n in ("int", "float", "complex", "bool", "bytes", "len", "round")
+    },
+    "__length_hint__": _unary("operator", "length_hint"),
+    "__iter__": _unary("builtins", "iter", False),
+    "__reversed__": _unary("builtins", "reversed", False),
+    "__call__": _named(""),
+    "__enter__": _named("__enter__"),
+    "__exit__": _exit,
+}
+
+
+def make_class(record: list[Any]) -> type[Ref]:
+    """The handle class for a type record of a worker (see `introspect.type_record`)."""
+    _, name, module, kind, specials, doc, members = record
+    stream = "__next__" in specials
+    space: dict[str, Any] = {
+        "__slots__": (),
+        "__module__": "bridge_ext",
+        "__doc__": f"A ref on {clean(module)}.{clean(name)}.\n\n{doc or ''}",
+        "_bridge_type": clean(name.rpartition(".")[2]),
+        "_bridge_module": clean(module),
+        "_bridge_members": tuple(m[0] for m in members),
+        "_bridge_callable": kind != "object",
+        "__hash__": Ref.__hash__,
+    }
+    for member, kind, signature, text in members:
+        if kind == "method":
+            space[member] = _method(member, signature, text)
+    for special in specials:
+        if special in _MAKERS and not (stream and special == "__iter__"):
+            space[special] = _MAKERS[special]
+    base = StreamRef if stream else Ref
+    return type(base.__name__, (base,), space)
+
+
+def _method(name: str, signature: str | None, doc: str | None) -> Callable[..., Any]:
+    def method(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
+        state = self._bridge_state
+        return state.client.method(state, name, args, kwargs)
+
+    method.__name__ = name
+    method.__qualname__ = f"Ref.{name}"
+    method.__doc__ = f"{name}{signature or '(...)'}\n\n{doc or ''}"
+    return method
+
+
+def new_handle(cls: type[Ref], state: RefState) -> Ref:
+    """A handle of a class for a state."""
+    handle = object.__new__(cls)
+    object.__setattr__(handle, "_bridge_state", state)
+    return handle

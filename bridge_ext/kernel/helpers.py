@@ -1,0 +1,41 @@
+"""Helpers: functions that are registered once and run in the worker by name."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from .errors import BridgeUsageError, EncodeError
+from .model import HelperInfo
+from .outbound import dump, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Helper:
+    """A registered function, pickled when it was registered.
+
+    Raises:
+        BridgeUsageError: it is no function, or its name is no name.
+        EncodeError: it cannot be pickled.
+    """
+
+    __slots__ = ("info", "pickle")
+
+    def __init__(self, fn: Callable[..., Any], name: str | None) -> None:
+        if not callable(fn):
+            raise BridgeUsageError(f"{fn!r} is no function, so it cannot be a helper")
+        name = name if name is not None else getattr(fn, "__name__", None)
+        if type(name) is not str or not name.replace(".", "_").isidentifier():
+            raise BridgeUsageError(f"{name!r} is no name for a helper: give name=...")
+        try:
+            self.pickle = dump(fn, lambda obj: None, None)
+        except Exception as error:
+            where, culprit = locate(fn, f"helper {name!r}")
+            raise EncodeError(where, type(culprit).__name__, str(error)) from error
+        try:
+            signature = str(inspect.signature(fn))
+        except (TypeError, ValueError):
+            signature = "(...)"
+        self.info = HelperInfo(name, signature, inspect.getdoc(fn) or "")

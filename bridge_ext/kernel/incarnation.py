@@ -1,0 +1,181 @@
+"""The kernel's side of one worker incarnation: its connection, and the books kept of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from .errors import ProtocolError
+from .handles import Module, Ref, clean, make_class, new_handle
+from .model import RefAdded, RefReleased
+from .refs import RefState, RefTable
+from .wire.limits import MAX_TYPES
+from .wire.loading import Loading
+from .wire.marks import Ext
+
+if TYPE_CHECKING:
+    from .backends.base import Connection, Outgoing, Reply
+    from .remote import Remote
+    from .session import Lease, Session
+
+_LOOSE = {"strict_map_key": False, "unicode_errors": "surrogatepass"}
+
+
+class Loss:
+    """What went down with a worker."""
+
+    __slots__ = ("how", "refs", "sessions")
+
+    def __init__(self, how: str, sessions: tuple[str, ...], refs: int) -> None:
+        self.how, self.sessions, self.refs = how, sessions, refs
+
+
+class Incarnation:
+    """One worker, from its start to its end.
+
+    Attributes:
+        refs: the table of its refs.
+        loss: what was lost, once it has died.
+    """
+
+    def __init__(self, client: Remote, connection: Connection) -> None:
+        self.client, self.connection = client, connection
+        self.number = connection.incarnation
+        self.refs = RefTable()
+        self.loss: Loss | None = None
+        self.helpers: set[str] = set()
+        self._types: dict[int, type[Ref]] = {}
+        self._cwd = _cwd() if client.follow_cwd else None
+        self._path = list(sys.path)
+        self.loading = Loading({Ext.REF: self._ref, Ext.MODULE: self._module})
+        connection.listen(self._take_types)
+
+    # ------------------------------------------------------------ incoming
+    def open(self, reply: Reply) -> Any:
+        """The reply's body as `[status, …]`, with handles for its refs."""
+        body = self.loading.load(reply.body)
+        if type(body) is not list or not body:
+            raise ProtocolError(f"a reply's body is a list, and {type(body).__name__} came")
+        return body
+
+    def _take_types(self, records: list[Any]) -> None:
+        if len(self._types) > 2 * MAX_TYPES:
+            self._types.clear()
+        for record in records:
+            try:
+                self._types[record[0]] = make_class(record)
+            except (TypeError, ValueError, LookupError, AttributeError) as error:
+                raise ProtocolError(f"a malformed type record: {error}") from error
+
+    def _module(self, data: bytes) -> Module:
+        return Module(self.client, data.decode())
+
+    def _ref(self, data: bytes) -> Ref:
+        fields = msgpack.unpackb(data, **_LOOSE)
+        ref_id, session_id, generation, type_id, length, shape, nbytes, _ = fields
+        state, handle = self.refs.receive(ref_id)
+        if state is not None and state.session.generation != generation:
+            self._rehome(state, session_id, generation)
+        if handle is not None:
+            return handle
+        cls = self._types.get(type_id)
+        if cls is None:
+            raise ProtocolError(f"a ref of unknown type {type_id}")
+        if state is None:
+            state = self._state(cls, ref_id, session_id, generation, length, shape, nbytes)
+        return self.refs.add(state, new_handle(cls, state))
+
+    def _state(
+        self,
+        cls: type[Ref],
+        ref_id: int,
+        session_id: str,
+        generation: int,
+        length: int | None,
+        shape: list[int] | None,
+        nbytes: int,
+    ) -> RefState:
+        manager = self.client.sessions
+        session, lease = self._home(session_id, generation)
+        name = cls._bridge_type  # type: ignore[attr-defined]
+        if manager.heard:
+            manager.tell(RefAdded(ref_id, session.id, name))
+        size = tuple(shape) if shape is not None else None
+        return RefState(self.client, self, session, lease, ref_id, name, length, size, nbytes)
+
+    def _home(self, session_id: str, generation: int) -> tuple[Session, Lease | None]:
+        """The session of a ref, and the lease that its handle holds."""
+        session = self.client.sessions.by_generation(session_id, generation)
+        if session is None:
+            raise ProtocolError(f"a ref of unknown session {clean(str(session_id))!r}")
+        if self.client.strict or session.lease is None:
+            return session, None  # a strict lease ends with its scope, whatever refers to it
+        return session, session.lease()
+
+    def _rehome(self, state: RefState, session_id: str, generation: int) -> None:
+        """The ref was moved to another session."""
+        state.session, state.lease = self._home(session_id, generation)
+
+    # ------------------------------------------------------------ outgoing
+    def outgoing(self, session: Session | None = None, helper: str | None = None) -> Outgoing:
+        """What travels with the next message; called when its place on the wire is fixed."""
+        client = self.client
+        releases = None
+        if self.refs.dropped or client.sessions.leases_ended:
+            releases = self._releases()
+        cwd = _cwd() if client.follow_cwd else None
+        if (
+            (session is None or session.incarnation == self.number)
+            and helper is None
+            and cwd == self._cwd
+            and sys.path == self._path
+        ):
+            return releases, None
+        return releases, self._declarations(session, helper, cwd) or None
+
+    def _declarations(
+        self, session: Session | None, helper: str | None, cwd: str | None
+    ) -> list[Any]:
+        declared: list[Any] = []
+        if session is not None and session.incarnation != self.number:
+            declared.append(["session", *session.spec()])
+            self.client.sessions.declared(session, self.number)
+        if helper is not None and helper not in self.helpers:
+            declared.append(["helper", helper, self.client.helpers[helper].pickle])
+            self.helpers.add(helper)
+        if cwd != self._cwd or sys.path != self._path:
+            self._path, self._cwd = list(sys.path), cwd
+            declared.append(["environment", cwd, self._path])
+        return declared
+
+    def _releases(self) -> list[Any] | None:
+        """Receipts of dropped handles, then the auto-sessions that nothing holds any more."""
+        receipts = self.refs.give_back()
+        ended = self.client.sessions.leases_ended
+        sessions = []
+        while ended:
+            session = ended.popleft()
+            if session.owners.given and not session.owners.gone():
+                continue  # its scope has ended, and somebody else owns it
+            ending = self.client.sessions.end_unleased(session, self.number)
+            if ending is not None:
+                sessions.append(ending)
+        return [receipts, sessions] if receipts or sessions else None
+
+    # ------------------------------------------------------------ news
+    def evicted(self, session_id: str, ref_ids: list[int], reason: str) -> None:
+        """The worker has dropped refs by itself."""
+        manager = self.client.sessions
+        for state in self.refs.mark(ref_ids, reason):
+            if manager.heard:
+                manager.tell(RefReleased(state.id, session_id, reason))
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None

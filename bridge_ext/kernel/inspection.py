@@ -1,0 +1,165 @@
+"""What exists, as frozen records: the manager's list joined with what the worker holds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .errors import RefNotFoundError
+from .handles import clean
+from .model import RefInfo, SessionInfo, WorkerInfo
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .handles import Ref
+    from .refs import RefState
+    from .session import Session
+
+Holders = Callable[["list[Ref]"], "dict[int, tuple[str, ...]]"]
+"""Says for handles, by `id`, which names hold them."""
+
+
+def python_code(handles: list[Ref]) -> dict[int, tuple[str, ...]]:
+    """The answer where nobody knows names: some Python code holds them."""
+    return {}
+
+
+# ---------------------------------------------------------------- sessions
+def sessions(client: Client) -> list[SessionInfo]:
+    """Every session."""
+    return _session_infos(client, client.sessions.all())
+
+
+def session_info(client: Client, session: Session) -> SessionInfo:
+    """One session."""
+    return _session_infos(client, [session])[0]
+
+
+def _session_infos(client: Client, wanted: list[Session]) -> list[SessionInfo]:
+    client.flush()
+    rows = {(row[0], row[1]): row for row in client.ask("sessions") or ()}
+    incarnation = client.incarnation
+    infos = []
+    for session in wanted:
+        row = rows.get((session.id, session.generation))
+        max_refs, ttl, overflow = session.limits.as_tuple()
+        known = incarnation is not None and session.incarnation == incarnation.number
+        infos.append(
+            SessionInfo(
+                id=session.id,
+                kind="auto" if session.auto else "named",
+                status=session.status,
+                worker=incarnation.connection.pid if incarnation is not None and known else None,
+                refs=row[2] if row else 0,
+                nbytes=row[3] if row else 0,
+                created_at=session.created_at,
+                idle=row[4] if row else time.monotonic() - session.created_mono,
+                ttl_seconds=ttl or 0.0,
+                max_refs=max_refs or 0,
+                overflow=overflow or "",
+                tags=MappingProxyType(dict(session.tags)),
+                owners=session.owners.names(),
+                cell=session.cell,
+            )
+        )
+    return infos
+
+
+# ---------------------------------------------------------------- refs
+def refs(client: Client, session: str | None, holders: Holders) -> list[RefInfo]:
+    """The refs of one session, or of all."""
+    client.flush()
+    return _ref_infos(client, client.ask("refs", session) or [], holders)
+
+
+def ref_info(client: Client, state: RefState, holders: Holders) -> RefInfo:
+    """One ref."""
+    state.check()
+    row = client.ask("ref", state.id)
+    if row is None:
+        raise RefNotFoundError(state.text(), state.ended() or "released")
+    return _ref_infos(client, [row], holders)[0]
+
+
+def _ref_infos(client: Client, rows: list[list[Any]], holders: Holders) -> list[RefInfo]:
+    incarnation = client.incarnation
+    handles: dict[int, Ref] = {}
+    for row in rows:
+        state = incarnation.refs.get(row[0]) if incarnation is not None else None
+        handle = state.handle() if state is not None and state.handle is not None else None
+        if handle is not None:
+            handles[row[0]] = handle
+    names = holders(list(handles.values()))
+    return [_ref_info(row, handles.get(row[0]), names) for row in rows]
+
+
+def _ref_info(row: list[Any], handle: Ref | None, names: dict[int, tuple[str, ...]]) -> RefInfo:
+    (
+        ref_id,
+        session_id,
+        _,
+        type_name,
+        module,
+        length,
+        shape,
+        nbytes,
+        estimated,
+        age,
+        idle,
+        cell,
+        kept,
+    ) = row
+    held = () if handle is None else names.get(id(handle), ()) or ("Python code",)
+    size = tuple(shape) if shape is not None else None
+    name = clean(type_name).rpartition(".")[2]
+    return RefInfo(
+        id=ref_id,
+        session_id=session_id,
+        type_name=name,
+        module=clean(module),
+        nbytes=nbytes,
+        nbytes_estimated=estimated,
+        length=length,
+        shape=size,
+        summary=repr(handle) if handle is not None else f"<ref {name}>",
+        age=age,
+        idle=idle,
+        cell=cell,
+        held_by=held,
+        kept_as=kept,
+    )
+
+
+# ---------------------------------------------------------------- the worker
+def status(client: Client) -> WorkerInfo:
+    """The worker, as far as it answers."""
+    client.flush()
+    incarnation = client.incarnation
+    if incarnation is None:
+        return WorkerInfo(None, client.started, None, 0.0, None, 0, 0, 0, client.backend.name)
+    connection = incarnation.connection
+    busy, since, calls, held = client.ask("status") or ("not answering", 0.0, 0, 0)
+    known = [s for s in client.sessions.all() if s.incarnation == incarnation.number and s.live]
+    return WorkerInfo(
+        pid=connection.pid,
+        incarnation=connection.incarnation,
+        busy=busy,
+        since=since,
+        rss=resident(connection.pid),
+        sessions=len(known),
+        refs=held,
+        calls=calls,
+        transport=connection.transport,
+    )
+
+
+def resident(pid: int) -> int | None:
+    """Resident memory of a process in bytes, where the system tells."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,185 @@
+"""Arguments on their way to a worker.
+
+Plain data travels as it is, refs and module handles by name, and any other object as a pickle made
+by cloudpickle, with large buffers beside it. An argument that holds such an object anywhere is
+pickled whole, so that what is shared or cyclic within it stays so.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from .errors import BridgeError, EncodeError, InvalidRefError
+from .handles import Module, Ref
+from .resolution import check_argument
+from .wire.codec import Lowering, TooLarge, pack
+from .wire.limits import MAX_BODY, MAX_DEPTH
+from .wire.marks import Ext
+from .wire.payload import call_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .incarnation import Incarnation
+    from .session import Session
+    from .wire.payload import Part
+
+SCALARS = frozenset((type(None), bool, int, float))
+
+
+class _NeedsPickle(Exception):
+    """The argument holds an object that is not by value."""
+
+
+class Outbound:
+    """Encodes the arguments of one call, checking the walls of the refs among them.
+
+    Args:
+        incarnation: where the call goes; refs of another one are refused.
+        session: the session the call runs in.
+        in_force: id of the named session in force.
+        isolate: whether auto-sessions are walls too.
+    """
+
+    def __init__(
+        self, incarnation: Incarnation, session: Session, in_force: str | None, isolate: bool
+    ) -> None:
+        self._incarnation, self._session = incarnation, session
+        self._in_force, self._isolate = in_force, isolate
+        self.buffers: list[Any] = []
+        self.has_refs = False
+
+    def part(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Part:
+        """Args and kwargs as a part of a payload.
+
+        Raises:
+            EncodeError: one cannot travel; it is named by its path.
+            SessionMismatchError: a ref among them is behind a wall.
+            RefNotFoundError, SessionLostError: a ref among them has ended.
+            InvalidRefError: a ref among them belongs to another bridge.
+        """
+        lowered = [
+            x if type(x) in SCALARS else self._one(x, f"args[{i}]") for i, x in enumerate(args)
+        ]
+        if not kwargs:
+            return call_part(lowered, kwargs)
+        named = {
+            k: x if type(x) in SCALARS else self._one(x, f"kwargs[{k!r}]")
+            for k, x in kwargs.items()
+        }
+        return call_part(lowered, named)
+
+    def _one(self, x: Any, where: str) -> Any:
+        try:
+            return Lowering(self._leaf, self._deep, MAX_BODY).lower(x)
+        except _NeedsPickle:
+            return self._pickle(x, where)
+        except (TooLarge, RecursionError) as error:
+            why = (
+                f"its encoding exceeds {MAX_BODY:,} bytes"
+                if isinstance(error, TooLarge)
+                else f"it is nested deeper than {MAX_DEPTH}"
+            )
+            raise EncodeError(where, type(x).__name__, why) from None
+        except _TooDeep:
+            why = f"it is nested deeper than {MAX_DEPTH}; flatten it"
+            raise EncodeError(where, type(x).__name__, why) from None
+
+    def _leaf(self, x: Any) -> Any:
+        if isinstance(x, Ref):
+            return msgpack.ExtType(Ext.REF_ARG, pack(self._ref(x)))
+        if type(x) is Module:
+            return msgpack.ExtType(Ext.MODULE, x._bridge_name.encode())
+        raise _NeedsPickle
+
+    def _deep(self, x: Any) -> Any:
+        raise _TooDeep
+
+    def _ref(self, ref: Ref) -> list[Any]:
+        """The ref as it is named on the wire, its walls checked."""
+        state = ref._bridge_state
+        state.check()
+        if state.incarnation is not self._incarnation:
+            raise InvalidRefError(repr(ref), "it belongs to another bridge; fetch it there first")
+        check_argument(state.text(), state.session, self._session, self._in_force, self._isolate)
+        self.has_refs = True
+        return state.wire()
+
+    def _pickle(self, x: Any, where: str) -> Any:
+        refs: list[list[Any]] = []
+
+        def persistent(obj: Any) -> Any:
+            if isinstance(obj, Ref):
+                refs.append(self._ref(obj))
+                return tuple(refs[-1])
+            return obj._bridge_name if type(obj) is Module else None
+
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            data = dump(x, persistent, buffers)
+        except BridgeError:
+            raise
+        except Exception as error:
+            path, culprit = locate(x, where)
+            why = f"{type(error).__name__}: {error}"
+            raise EncodeError(path, type(culprit).__name__, why) from error
+        first = len(self.buffers)
+        self.buffers += [b.raw() for b in buffers]
+        return msgpack.ExtType(Ext.PICKLE, pack([data, first, refs]))
+
+
+class _TooDeep(Exception):
+    """The argument is nested too deep."""
+
+
+def dump(
+    x: Any, persistent: Callable[[Any], Any], buffers: list[pickle.PickleBuffer] | None
+) -> bytes:
+    """A pickle of `x` by cloudpickle, refs and modules by their persistent ids."""
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def persistent_id(self, obj: Any) -> Any:
+            return persistent(obj)
+
+    file = io.BytesIO()
+    take = None if buffers is None else buffers.append
+    Pickler(file, protocol=5, buffer_callback=take).dump(x)
+    return file.getvalue()
+
+
+def locate(x: Any, where: str) -> tuple[str, Any]:
+    """The path and the object of the innermost part of `x` that cannot be pickled."""
+    seen = {id(x)}
+    while True:
+        for path, part in _parts(x, where):
+            if id(part) not in seen and not _picklable(part):
+                seen.add(id(part))
+                where, x = path, part
+                break
+        else:
+            return where, x
+
+
+def _picklable(x: Any) -> bool:
+    try:
+        dump(x, lambda obj: "ref" if isinstance(obj, (Ref, Module)) else None, None)
+    except Exception:
+        return False
+    return True
+
+
+def _parts(x: Any, where: str) -> list[tuple[str, Any]]:
+    if isinstance(x, dict):
+        return [(f"{where}[{k!r}]", v) for k, v in x.items()]
+    if isinstance(x, (list, tuple)):
+        return [(f"{where}[{i}]", v) for i, v in enumerate(x)]
+    if isinstance(x, (set, frozenset)):
+        return [(f"{where}{{...}}", v) for v in x]
+    if isinstance(getattr(x, "__dict__", None), dict) and not isinstance(x, type):
+        return [(f"{where}.{k}", v) for k, v in vars(x).items()]
+    return []

@@ -1,0 +1,172 @@
+"""The kernel's books of one worker incarnation's refs: identity, receipts, and what to give back.
+
+A handle's finalizer appends its state to a queue and does nothing else. Whoever sends next takes
+the queue: under the table's lock a state whose object has come back meanwhile keeps its handle,
+and the others give their receipts back.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .errors import RefNotFoundError, SessionLostError
+from .model import Status
+
+if TYPE_CHECKING:
+    from .handles import Ref
+    from .incarnation import Incarnation
+    from .remote import Remote
+    from .session import Lease, Session
+
+_PER_MESSAGE = 500_000
+"""Refs given back in one message, so that a head stays far below its limit."""
+
+
+class RefState:
+    """What a handle stands for. Handles of one ref share it."""
+
+    __slots__ = (
+        "client",
+        "gone",
+        "handle",
+        "id",
+        "incarnation",
+        "lease",
+        "length",
+        "nbytes",
+        "receipts",
+        "session",
+        "shape",
+        "type_name",
+    )
+
+    def __init__(
+        self,
+        client: Remote,
+        incarnation: Incarnation,
+        session: Session,
+        lease: Lease | None,
+        ref_id: int,
+        type_name: str,
+        length: int | None,
+        shape: tuple[int, ...] | None,
+        nbytes: int,
+    ) -> None:
+        self.client, self.incarnation = client, incarnation
+        self.session, self.lease = session, lease
+        self.id, self.type_name = ref_id, type_name
+        self.length, self.shape, self.nbytes = length, shape, nbytes
+        self.receipts = 1
+        self.gone = ""
+        self.handle: weakref.ref[Ref] | None = None
+
+    def text(self) -> str:
+        """The ref as text: no made id, no address, none of the object's own code."""
+        if self.shape is not None:
+            size = " " + "×".join(map(str, self.shape)) if self.shape else ""
+        else:
+            size = f" of {self.length}" if self.length is not None else ""
+        where = "" if self.session.auto else f" in {self.session.id!r}"
+        ended = self.ended()
+        return f"<ref {self.type_name}{size}{where}{f' ({ended})' if ended else ''}>"
+
+    def ended(self) -> str:
+        """How it went, or ""."""
+        if self.gone:
+            return self.gone
+        if self.session.live:
+            return ""
+        return "lost" if self.session.status is Status.LOST else self.session.reason or "released"
+
+    def check(self) -> None:
+        """Whether it can be used.
+
+        Raises:
+            RefNotFoundError: it has ended.
+            SessionLostError: its worker has died.
+        """
+        if not self.gone and self.session.live:
+            return
+        if self.session.status is Status.LOST:
+            raise SessionLostError(self.session.id, self.session.reason)
+        reason = self.gone or self.session.reason or "session released"
+        raise RefNotFoundError(self.text(), reason)
+
+    def wire(self) -> list[Any]:
+        """The ref as it is named in a payload."""
+        return [self.id, self.session.id, self.session.generation]
+
+
+class RefTable:
+    """The states of one incarnation, by ref id."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._states: dict[int, RefState] = {}
+        self.dropped: deque[RefState] = deque()
+        """States whose handle was collected; filled by finalizers."""
+
+    def receive(self, ref_id: int) -> tuple[RefState | None, Ref | None]:
+        """Count one more receipt of a known ref; its state, and its handle if that lives."""
+        with self._lock:
+            state = self._states.get(ref_id)
+            if state is None:
+                return None, None
+            state.receipts += 1
+            return state, state.handle() if state.handle is not None else None
+
+    def add(self, state: RefState, handle: Ref) -> Ref:
+        """Enter a new handle; if another thread was first, the receipt counts for its handle."""
+        with self._lock:
+            other = self._states.get(state.id)
+            if other is not None and other is not state:
+                other.receipts += state.receipts
+                alive = other.handle() if other.handle is not None else None
+                if alive is not None:
+                    return alive
+            self._states[state.id] = state
+            if other is not None and other is not state:
+                state.receipts = other.receipts
+            state.handle = weakref.ref(handle)
+            return handle
+
+    def merge(self, state: RefState, home: RefState) -> None:
+        """The ref of `state` has become that of `home`: its old handle stands for the same."""
+        with self._lock:
+            state.id, state.session, state.lease = home.id, home.session, home.lease
+
+    def get(self, ref_id: int) -> RefState | None:
+        """The state of a ref, if a handle of it was made and not yet given back."""
+        return self._states.get(ref_id)
+
+    def give_back(self) -> list[int]:
+        """The receipts of the handles that were dropped, as `id, count, id, count, …`."""
+        out: list[int] = []
+        with self._lock:
+            for _ in range(min(len(self.dropped), _PER_MESSAGE)):
+                state = self.dropped.popleft()
+                if state.handle is not None and state.handle() is not None:
+                    continue  # the object came back, and with it a handle
+                if self._states.get(state.id) is state:
+                    del self._states[state.id]
+                if not state.gone and state.session.live:
+                    out += (state.id, state.receipts)
+                state.receipts = 0
+        return out
+
+    def mark(self, ref_ids: list[int], reason: str) -> list[RefState]:
+        """Say how refs have ended; the states concerned."""
+        with self._lock:
+            found = [s for i in ref_ids if (s := self._states.get(i)) is not None]
+            for state in found:
+                state.gone = state.gone or reason
+            return found
+
+    def count(self) -> int:
+        """How many handles live."""
+        with self._lock:
+            alive = (s.handle is not None and s.handle() is not None for s in self._states.values())
+            return sum(alive)

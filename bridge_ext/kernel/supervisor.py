@@ -1,0 +1,196 @@
+"""The worker's life as the kernel sees it: started at need, buried when dead, closed at the end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from .errors import BridgeClosedError
+from .housekeeper import Housekeeper
+from .incarnation import Incarnation, Loss
+from .session import Limits
+from .sessions import SessionManager
+
+if TYPE_CHECKING:
+    from .backends.base import Backend, Connection
+    from .configuration import WorkerConfig
+    from .helpers import Helper
+    from .model import Released
+    from .session import Session
+
+_GRACE = 1.0
+"""Seconds a worker has to end politely; the kernel's own exit has about two."""
+_open: weakref.WeakSet[Supervisor] = weakref.WeakSet()
+
+
+class Supervisor(ABC):
+    """One worker at a time, and the books of what it holds.
+
+    Args:
+        backend: where workers live.
+        config: what a worker is told at its start.
+        defaults: limits of a session that is given none.
+        strict: whether an auto-session ends with its scope, whatever still refers to it.
+        isolate: whether auto-sessions are walls too.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        config: WorkerConfig,
+        defaults: Limits,
+        *,
+        strict: bool = False,
+        isolate: bool = False,
+    ) -> None:
+        self.backend, self._config = backend, config
+        self.strict, self.isolate = strict, isolate
+        self.key = id(self)
+        self.sessions = SessionManager(self.key, defaults)
+        self.helpers: dict[str, Helper] = {}
+        self.follow_cwd = config.follow_cwd
+        self._lock = threading.Lock()
+        self._incarnation: Incarnation | None = None
+        self._started = 0
+        self._closed = ""
+        self._pid = os.getpid()
+        self._housekeeper = Housekeeper(self)
+        _open.add(self)
+
+    @abstractmethod
+    def incarnate(self, connection: Connection) -> Incarnation:
+        """The books of a fresh worker."""
+
+    @abstractmethod
+    def release_session(self, session: Session) -> Released:
+        """End a session; what it freed."""
+
+    @property
+    def closed(self) -> str:
+        """Why this bridge cannot be used, or ""."""
+        return self._closed
+
+    @property
+    def started(self) -> int:
+        """How many workers were started."""
+        return self._started
+
+    @property
+    def incarnation(self) -> Incarnation | None:
+        """The living incarnation, if there is one; none is started."""
+        incarnation = self._incarnation
+        return incarnation if incarnation is not None and incarnation.loss is None else None
+
+    def connect(self) -> Incarnation:
+        """The living incarnation, started when there is none.
+
+        Raises:
+            BridgeClosedError: the bridge was closed.
+        """
+        if self._closed:
+            raise BridgeClosedError(self._closed)
+        incarnation = self._incarnation
+        if incarnation is not None and incarnation.loss is None:
+            if incarnation.connection.death is None:
+                return incarnation
+            self.bury(incarnation)
+        with self._lock:
+            if self._closed:
+                raise BridgeClosedError(self._closed)
+            incarnation = self._incarnation
+            if incarnation is None or incarnation.loss is not None:
+                self._started += 1
+                connection = self.backend.open(self._started, self._config())
+                incarnation = self._incarnation = self.incarnate(connection)
+                self._housekeeper.start()
+            return incarnation
+
+    def bury(self, incarnation: Incarnation, why: str | None = None) -> Loss:
+        """Keep the books of a worker that has died, or is about to: its sessions are lost."""
+        with self._lock:
+            if incarnation.loss is None:
+                death = incarnation.connection.death
+                how = why or (death.how if death is not None else "has died")
+                refs = incarnation.refs.count()
+                lost = self.sessions.lose(incarnation.number, f"its worker {how}")
+                incarnation.loss = Loss(how, tuple(s.id for s in lost), refs)
+                self._housekeeper.retire(incarnation)
+            loss = incarnation.loss
+        self.sessions.publish()
+        return loss
+
+    def end_worker(self, incarnation: Incarnation, why: str) -> Loss:
+        """End a worker now; returns when it is reaped."""
+        loss = self.bury(incarnation, why)
+        incarnation.connection.kill()
+        return loss
+
+    def restart(self, why: str = "was restarted") -> None:
+        """End the worker, politely if it is idle, and start a fresh one; what it held is lost."""
+        incarnation = self.incarnation
+        if incarnation is not None:
+            self.bury(incarnation, why)
+            incarnation.connection.close(_GRACE)
+        self.connect()
+
+    def interrupt(self) -> bool:
+        """End what runs in the worker, and with it the worker; whether anything ran."""
+        incarnation = self.incarnation
+        if incarnation is None or not incarnation.connection.in_flight:
+            return False
+        self.end_worker(incarnation, "was ended by an interrupt")
+        return True
+
+    def flush(self, *, patient: bool = True) -> None:
+        """Send the releases that finalizers have queued; unless patient, only if nobody sends."""
+        incarnation = self.incarnation
+        if incarnation is None:
+            ended = self.sessions.leases_ended
+            while ended:
+                self.sessions.end_unleased(ended.popleft(), 0)
+        elif incarnation.refs.dropped or self.sessions.leases_ended:
+            incarnation.connection.tell(incarnation.outgoing, patient=patient)
+        self.sessions.publish()
+
+    def close(self, why: str = "it was closed") -> None:
+        """Release everything and end the worker; returns when it is reaped."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = why
+            incarnation = self._incarnation
+        if incarnation is not None and incarnation.loss is None:
+            incarnation.connection.close(_GRACE)
+            self._housekeeper.retire(incarnation)
+        for session in self.sessions.all():
+            self.sessions.ended(session, "session released")
+        self._housekeeper.stop()
+        self.sessions.publish()
+        _open.discard(self)
+
+    def forked(self) -> None:
+        """In a forked child: this bridge belongs to the parent."""
+        self._closed = f"it belongs to process {self._pid}, from which this one was forked"
+        _open.discard(self)
+        incarnation = self._incarnation
+        if incarnation is not None and incarnation.loss is None:
+            incarnation.connection.free()
+
+
+@atexit.register
+def _close_all() -> None:
+    for supervisor in list(_open):
+        supervisor.close("the interpreter is shutting down")
+
+
+def _after_fork() -> None:
+    for supervisor in list(_open):
+        supervisor.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

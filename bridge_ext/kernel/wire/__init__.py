@@ -1,0 +1,1 @@
+"""What travels between a kernel and a worker: frames, values, payloads."""

@@ -1,0 +1,89 @@
+"""A channel: frames over a stream socket. All writes go through one door."""
+
+from __future__ import annotations
+
+import threading
+
+from ..errors import ProtocolError
+from .framing import Frame, FrameParser, build, small
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from .framing import Buffer
+
+CHUNK = 65536
+"""Bytes asked of the socket at once: recv(262144) costs 14 us more a call than this."""
+
+
+class Channel:
+    """Frames over a connected stream socket.
+
+    `send_lock` is taken by whoever sends and covers exactly one frame. `read` has one reader at
+    a time, which the owner of the channel sees to.
+    """
+
+    __slots__ = ("_parser", "_recv", "_sendall", "send_lock", "socket")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.send_lock = threading.Lock()
+        self._parser = FrameParser()
+        self._recv = sock.recv
+        self._sendall = sock.sendall
+
+    def send(self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()) -> None:
+        """Send one frame; the caller holds `send_lock`.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        if not buffers and len(body) < CHUNK and len(head) < CHUNK:
+            self._sendall(small(kind, head, body))
+            return
+        for piece in build(kind, head, body, buffers):
+            self._sendall(piece)
+
+    def read(self) -> Frame | None:
+        """The next frame, or None at the end of the stream.
+
+        Raises:
+            BlockingIOError: the socket's receive timeout passed; call again to go on.
+            ProtocolError: the peer broke the protocol, or left in the middle of a frame.
+        """
+        parser = self._parser
+        if not parser.midway:
+            data = self._recv(CHUNK)
+            frame = parser.whole(data)
+            if frame is not None:
+                return frame
+            if not data:
+                return None
+            parser.feed(data)
+        while True:
+            frame = parser.next()
+            if frame is not None:
+                return frame
+            room = parser.room()
+            if room is not None:
+                count = self.socket.recv_into(room)
+                parser.filled(count)
+            else:
+                data = self._recv(CHUNK)
+                count = len(data)
+                parser.feed(data)
+            if not count:
+                raise ProtocolError("the peer left in the middle of a frame")
+
+    def shutdown(self) -> None:
+        """End both directions, which wakes every wait; safe from any thread, at any time."""
+        try:
+            self.socket.shutdown(2)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self.socket.close()

@@ -1,0 +1,117 @@
+"""Values from bytes. Everything malformed is a ProtocolError; nothing of the user's code runs."""
+
+from __future__ import annotations
+
+import re
+
+import msgpack
+
+from ..errors import ProtocolError
+from .marks import COMPLEX, MARKED, MARKS, Ext, Mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+_NUMPY_DTYPE = re.compile(r"[<>|=][biufcmM]\d{1,2}(\[\d*[a-zA-Zμ]{1,7}(/\d+)?\])?")
+_MALFORMED = (
+    msgpack.UnpackException,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    ImportError,
+    RecursionError,
+    MemoryError,
+)
+
+
+def _load_uuid(data: bytes) -> Any:
+    from uuid import UUID, SafeUUID
+
+    safe = data[16] - 256 if data[16] > 127 else data[16]
+    return UUID(bytes=data[:16], is_safe=SafeUUID(safe if safe else None))
+
+
+def _load_decimal(data: bytes) -> Any:
+    from decimal import Decimal
+
+    return Decimal(data.decode())
+
+
+def _load_numpy(data: bytes) -> Any:
+    import numpy
+
+    name, raw = msgpack.unpackb(data)
+    if not _NUMPY_DTYPE.fullmatch(name):
+        raise ProtocolError(f"{name!r} is no dtype of a fixed-size scalar")
+    return numpy.frombuffer(raw, dtype=numpy.dtype(name), count=1)[0]
+
+
+def _load_mark(data: bytes) -> Any:
+    return MARKS[data[0]]
+
+
+def _list_hook(x: list[Any]) -> Any:
+    if x and type(x[0]) is Mark:
+        return x[0].build(x)
+    return x
+
+
+class Loading:
+    """Builds values from bytes.
+
+    Args:
+        hooks: extension code to what its bytes become, for refs, pickles and modules; those that
+            are not given are not allowed in the message.
+    """
+
+    __slots__ = ("_hook",)
+
+    def __init__(self, hooks: Mapping[int, Callable[[bytes], Any]]) -> None:
+        ext = {**_PLAIN, **hooks}
+
+        def hook(code: int, data: bytes) -> Any:
+            load = ext.get(code)
+            if load is None:
+                raise ProtocolError(
+                    f"extension type {code} is not allowed in this message, only {sorted(ext)}"
+                )
+            return load(data)
+
+        self._hook = hook
+
+    def load(self, data: bytes | bytearray) -> Any:
+        """The value that was packed.
+
+        Raises:
+            ProtocolError: these bytes are no value.
+        """
+        try:
+            return msgpack.unpackb(
+                data,
+                ext_hook=self._hook,
+                list_hook=_list_hook if data.find(MARKED) >= 0 else None,
+                strict_map_key=False,
+                unicode_errors="surrogatepass",
+            )
+        except ProtocolError:
+            raise
+        except _MALFORMED as error:
+            raise ProtocolError(
+                f"these bytes are no value ({type(error).__name__}: {error})"
+            ) from error
+
+
+_PLAIN: dict[int, Callable[[bytes], Any]] = {
+    Ext.INT: lambda data: int.from_bytes(data, "big", signed=True),
+    Ext.COMPLEX: lambda data: complex(*COMPLEX.unpack(data)),
+    Ext.BYTEARRAY: bytearray,
+    Ext.DECIMAL: _load_decimal,
+    Ext.UUID: _load_uuid,
+    Ext.MARK: _load_mark,
+    Ext.NUMPY: _load_numpy,
+}
+plain = Loading({})
+"""Loads values that hold no refs, pickles or modules."""

@@ -1,0 +1,1 @@
+"""What runs inside a worker process: imports the wire and the errors, no more."""

@@ -1,0 +1,73 @@
+"""The control channel: what is asked of a worker while a call may be running."""
+
+from __future__ import annotations
+
+import time
+
+from ..errors import ProtocolError
+from ..wire.codec import pack
+from ..wire.loading import plain
+from .dispatcher import request_head
+from .failure import encode_failure
+from .holding import SessionEnded, Spec
+from .views import ref_count, ref_row, ref_rows, session_rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..wire.framing import Frame
+    from .dispatcher import Dispatcher
+
+
+class Control:
+    """Answers requests of the control channel, one at a time.
+
+    A request is a payload that either channel may bring (see `Dispatcher.anywhere`), or a map of
+    `control`, one of the verbs below, and `args`.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def answer(self, frame: Frame) -> tuple[bytes, bytes]:
+        """Serve one frame; `(head, body)` of the reply."""
+        call_id = request_head(frame)[0]
+        try:
+            payload = plain.load(frame.body)
+            verb = payload.get("control") if type(payload) is dict else None
+            if verb is None:
+                body = self._dispatcher.anywhere(payload)
+            else:
+                body = pack([0, self._verb(verb, payload.get("args", []))])
+        except SessionEnded as ended:
+            body = pack([3, ended.reason])
+        except Exception as error:
+            body = pack([1, encode_failure(error, self._dispatcher.hidden)])
+        return pack([call_id, None]), body
+
+    def _verb(self, verb: str, args: list[Any]) -> Any:
+        store = self._dispatcher.store
+        if verb == "ping":
+            return True
+        if verb == "status":
+            return self._status()
+        if verb == "sessions":
+            return store.view(session_rows)
+        if verb == "refs":
+            return store.view(lambda sessions, refs: ref_rows(sessions, refs, args[0]))
+        if verb == "ref":
+            return store.view(lambda sessions, refs: ref_row(sessions, refs, args[0]))
+        if verb == "limit":
+            return store.limit(Spec(*args))
+        raise ProtocolError(f"unknown control request {verb!r}")
+
+    def _status(self) -> list[Any]:
+        """`[what runs, for how many seconds, calls served, refs held]`."""
+        busy = self._dispatcher.busy
+        return [
+            busy[0] if busy else None,
+            time.monotonic() - busy[1] if busy else 0.0,
+            self._dispatcher.calls,
+            self._dispatcher.store.view(ref_count),
+        ]

@@ -1,0 +1,156 @@
+"""Paths to objects: which module, which attributes, and a clear error where a path ends."""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Importer:
+    """Finds objects by module and attribute path, remembering which modules a path begins with.
+
+    Only the module of a path is remembered; attributes are read anew each time, so that a
+    monkeypatched or reloaded module is noticed.
+    """
+
+    def __init__(self) -> None:
+        self._modules: dict[tuple[str | None, str | None, str], tuple[str, Any, list[str]]] = {}
+
+    def find(self, exact: str | None, path: str | None, name: str) -> Any:
+        """The object `name` (dots allowed) of module `exact`, or of a path that begins with one.
+
+        Raises:
+            ModuleNotFoundError: no such module; near names are given.
+            AttributeError: the module is there, the attribute is not.
+            Exception: whatever importing the module raises.
+        """
+        key = (exact, path, name)
+        known = self._modules.get(key)
+        if known is None or sys.modules.get(known[0]) is not known[1]:
+            known = self._modules[key] = self._split(exact, path, name)
+        obj = known[1]
+        for part in known[2]:
+            try:
+                obj = getattr(obj, part)
+            except AttributeError as error:
+                raise _no_attribute(obj, part, error) from None
+        return obj
+
+    def _split(self, exact: str | None, path: str | None, name: str) -> tuple[str, Any, list[str]]:
+        attributes = name.split(".") if name else []
+        if exact is not None:
+            return exact, import_module(exact), attributes
+        assert path is not None
+        first, *rest = path.split(".")
+        module, full = import_module(first), first
+        rest += attributes
+        while len(rest) > 1 or (rest and not attributes):
+            part = rest[0]
+            found = getattr(module, part, None)
+            if found is None:
+                found = _submodule(f"{full}.{part}")
+            if not isinstance(found, types.ModuleType):
+                break
+            full = found.__name__
+            if sys.modules.get(full) is not found:
+                break
+            module = found
+            rest.pop(0)
+        if rest and not hasattr(module, rest[0]):
+            found = _submodule(f"{full}.{rest[0]}")
+            if found is not None:
+                return found.__name__, found, rest[1:]
+        return full, module, rest
+
+
+def import_module(name: str) -> Any:
+    """Import a module by its full name.
+
+    Raises:
+        ModuleNotFoundError: ours, naming near modules, where the module itself is missing;
+            any ImportError from inside a module surfaces as itself.
+    """
+    if name == "builtins":
+        return builtins
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+            raise
+        missing = error.name
+    raise ModuleNotFoundError(
+        f"The worker finds no module {missing!r}{_near(missing, _module_names(missing))} "
+        f"Is it installed for {sys.executable}, or beside the notebook?",
+        name=missing,
+    )
+
+
+def _submodule(name: str) -> Any | None:
+    """The submodule of that name, or None if there is none."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            return None
+        raise
+
+
+def _module_names(missing: str) -> list[str]:
+    parent, _, _ = missing.rpartition(".")
+    if parent:
+        module = sys.modules.get(parent)
+        return [f"{parent}.{name}" for name in dir(module)] if module is not None else []
+    import pkgutil
+
+    return [m.name for m in pkgutil.iter_modules()] + list(sys.stdlib_module_names)
+
+
+def _near(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=3)
+    return f"; did you mean {', '.join(map(repr, near))}?" if near else "."
+
+
+def _no_attribute(obj: Any, name: str, error: AttributeError) -> AttributeError:
+    """Our error for a missing attribute, unless the object's own code raised it."""
+    if not isinstance(obj, types.ModuleType):
+        return error
+    names = [n for n in vars(obj) if not n.startswith("_")]
+    return AttributeError(
+        f"Module {obj.__name__!r} has no attribute {name!r}{_near(name, names)}",
+        name=name,
+        obj=None,
+    )
+
+
+def uncallable(path: str, obj: Any) -> TypeError:
+    """The error for calling what is no function."""
+    return TypeError(
+        f"{path!r} is {type(obj).__name__}, which cannot be called; bridge.attr({path!r}) reads it"
+    )
+
+
+OWN_PATH: list[str] = []
+"""Where the bridge's own dependencies lie; set at start, before the user's path is installed."""
+
+
+def own_dependency(name: str) -> Any:
+    """A dependency of ours, imported when first needed, from where ours lies.
+
+    A file of that name beside the notebook must not be taken for it.
+    """
+    module = sys.modules.get(name)
+    if module is None and OWN_PATH:
+        spec = importlib.machinery.PathFinder.find_spec(name, OWN_PATH)
+        if spec is not None and spec.loader is not None:
+            module = sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+    return module if module is not None else importlib.import_module(name)

@@ -1,0 +1,282 @@
+"""Facts about objects and types, found without running any of the user's code.
+
+Attributes of a type are read through `type`'s own descriptors and its dictionaries, so neither a
+metaclass nor a property gets to run. Sizes are given for types that are known, and for the rest
+what the interpreter itself says.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from ..wire.limits import MAX_DOC, MAX_MEMBERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_MRO = type.__dict__["__mro__"].__get__
+_DICT = type.__dict__["__dict__"].__get__
+_QUALNAME = type.__dict__["__qualname__"].__get__
+
+BINARY = [
+    "add",
+    "sub",
+    "mul",
+    "matmul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "divmod",
+    "pow",
+    "lshift",
+    "rshift",
+    "and",
+    "xor",
+    "or",
+]
+SPECIALS = frozenset(
+    [f"__{n}__" for n in BINARY]
+    + [f"__r{n}__" for n in BINARY]
+    + [f"__i{n}__" for n in BINARY if n != "divmod"]
+    + [
+        f"__{n}__"
+        for n in [
+            "lt",
+            "le",
+            "eq",
+            "ne",
+            "gt",
+            "ge",
+            "neg",
+            "pos",
+            "abs",
+            "invert",
+            "round",
+            "trunc",
+            "floor",
+            "ceil",
+            "int",
+            "float",
+            "complex",
+            "index",
+            "bool",
+            "bytes",
+            "len",
+            "length_hint",
+            "iter",
+            "next",
+            "reversed",
+            "contains",
+            "getitem",
+            "setitem",
+            "delitem",
+            "call",
+            "enter",
+            "exit",
+        ]
+    ]
+)
+"""The special methods that a handle can have; it has those of them that its type has."""
+
+
+def name_of(t: type) -> str:
+    """The type's qualified name."""
+    return str(_QUALNAME(t))
+
+
+def module_of(t: type) -> str:
+    """The module the type says it is from."""
+    module = _DICT(t).get("__module__", "builtins")
+    return module if type(module) is str else "builtins"
+
+
+def type_record(t: type, type_id: int) -> list[Any]:
+    """What a kernel needs to stand in for instances of a type.
+
+    Returns:
+        `[id, name, module, kind, specials, doc, members]`. The kind is "class" for a type of types,
+        "function" for functions, and "object" else. A member is `[name, kind, signature or None,
+        first paragraph of its docstring]`, its kind one of "method", "property" and "data".
+    """
+    specials: dict[str, bool] = {}
+    members: dict[str, Any] = {}
+    for cls in reversed(_MRO(t)):
+        if cls is object:
+            continue
+        for name, value in list(_DICT(cls).items()):
+            if type(name) is not str:
+                continue
+            if name in SPECIALS:
+                specials[name] = value is not None
+            elif not name.startswith("_"):
+                members[name] = value
+    if not issubclass_int(t):
+        specials.pop("__index__", None)
+    shown = sorted(members)[:MAX_MEMBERS]
+    return [
+        type_id,
+        name_of(t),
+        module_of(t),
+        _kind(t),
+        sorted(name for name, has in specials.items() if has),
+        _paragraph(_DICT(t).get("__doc__")),
+        [_member(name, members[name]) for name in shown],
+    ]
+
+
+def _kind(t: type) -> str:
+    if type in _MRO(t):
+        return "class"
+    return "function" if name_of(t) in _FUNCTION_TYPES else "object"
+
+
+_FUNCTION_TYPES = frozenset(
+    (
+        "function",
+        "builtin_function_or_method",
+        "method",
+        "cython_function_or_method",
+        "ufunc",
+        "_ArrayFunctionDispatcher",
+    )
+)
+"""Types whose instances a module handle offers as functions to call."""
+
+
+def issubclass_int(t: type) -> bool:
+    """Whether int is among the type's bases, asked without `__subclasscheck__`."""
+    return int in _MRO(t)
+
+
+def _member(name: str, value: Any) -> list[Any]:
+    kind = type(value)
+    if kind in (staticmethod, classmethod):
+        value = value.__func__
+        kind = type(value)
+    if kind is _FUNCTION:
+        return [name, "method", _signature(value), _paragraph(value.__doc__)]
+    if kind in _BUILTIN:
+        return [name, "method", value.__text_signature__, _paragraph(value.__doc__)]
+    if kind is property:
+        return [name, "property", None, _paragraph(value.__doc__)]
+    return [name, "data", None, None]
+
+
+_FUNCTION = type(name_of)
+_BUILTIN = (type(list.append), type(dict.__dict__["fromkeys"]), type(len))
+_SIMPLE = (type(None), bool, int, float, str)
+
+
+def _signature(fn: Any) -> str:
+    """The parameters of a Python function as text, defaults shown where they are simple."""
+    for _ in range(10):
+        wrapped = fn.__dict__.get("__wrapped__")
+        if type(wrapped) is not _FUNCTION:
+            break
+        fn = wrapped
+    code = fn.__code__
+    names = code.co_varnames
+    defaults = fn.__defaults__ or ()
+    first_default = code.co_argcount - len(defaults)
+    parts = []
+    for i, name in enumerate(names[: code.co_argcount]):
+        parts.append(name if i < first_default else _default(name, defaults[i - first_default]))
+        if i + 1 == code.co_posonlyargcount:
+            parts.append("/")
+    position = code.co_argcount + code.co_kwonlyargcount
+    if code.co_flags & 4:
+        parts.append("*" + names[position])
+        position += 1
+    elif code.co_kwonlyargcount:
+        parts.append("*")
+    given = fn.__kwdefaults__ or {}
+    only = names[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    parts += [_default(name, given[name]) if name in given else name for name in only]
+    if code.co_flags & 8:
+        parts.append("**" + names[position])
+    return f"({', '.join(parts)})"
+
+
+def _default(name: str, value: Any) -> str:
+    if type(value) in _SIMPLE:
+        text = repr(value)
+        if len(text) <= 40:
+            return f"{name}={text}"
+    return f"{name}=..."
+
+
+def _paragraph(doc: Any) -> str | None:
+    if type(doc) is not str:
+        return None
+    return doc.strip().partition("\n\n")[0][:MAX_DOC]
+
+
+# ---------------------------------------------------------------- facts of one object
+Facts = tuple["int | None", "tuple[int, ...] | None", int, bool]
+
+
+def facts(obj: Any) -> Facts:
+    """`(length, shape, nbytes, estimated)`; `estimated` says that nbytes is not the whole."""
+    t = type(obj)
+    if t in _SIZED:
+        return len(obj), None, obj.__sizeof__(), t in _CONTAINERS
+    module = module_of(t)
+    rule = _KNOWN.get(module.partition(".")[0])
+    if rule is not None:
+        try:
+            known = rule(t, obj)
+        except Exception:
+            known = None  # a library whose insides have changed: fall back to what all have
+        if known is not None:
+            return known
+    return None, None, object.__sizeof__(obj), True
+
+
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+_SIZED = frozenset((*_CONTAINERS, str, bytes, bytearray))
+
+
+def _numpy_facts(t: type, obj: Any) -> Facts | None:
+    numpy = sys.modules["numpy"]
+    if numpy.ndarray not in _MRO(t):
+        return None
+    shape = tuple(numpy.ndarray.shape.__get__(obj))
+    dtype = numpy.ndarray.dtype.__get__(obj)
+    return (shape[0] if shape else None), shape, numpy.ndarray.nbytes.__get__(obj), dtype.hasobject
+
+
+def _pandas_facts(t: type, obj: Any) -> Facts | None:
+    pandas = sys.modules["pandas"]
+    if t is pandas.DataFrame:
+        rows, columns = obj.shape
+        deep = any(dtype.kind == "O" for dtype in obj.dtypes)
+        return rows, (rows, columns), int(obj.memory_usage().sum()), deep
+    if t is pandas.Series or pandas.Index in _MRO(t):
+        return len(obj), (len(obj),), int(obj.memory_usage()), obj.dtype.kind == "O"
+    return None
+
+
+def _arrow_facts(t: type, obj: Any) -> Facts | None:
+    arrow = sys.modules["pyarrow"]
+    if t in (arrow.Table, arrow.RecordBatch):
+        return obj.num_rows, (obj.num_rows, obj.num_columns), obj.nbytes, False
+    if arrow.Array in _MRO(t) or t is arrow.ChunkedArray:
+        return len(obj), (len(obj),), obj.nbytes, False
+    return None
+
+
+def _torch_facts(t: type, obj: Any) -> Facts | None:
+    torch = sys.modules["torch"]
+    if t is not torch.Tensor:
+        return None
+    shape = tuple(obj.shape)
+    return (shape[0] if shape else None), shape, obj.element_size() * obj.nelement(), False
+
+
+_KNOWN = {
+    "numpy": _numpy_facts,
+    "pandas": _pandas_facts,
+    "pyarrow": _arrow_facts,
+    "torch": _torch_facts,
+}

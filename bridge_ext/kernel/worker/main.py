@@ -1,0 +1,230 @@
+"""The worker process: the main thread serves the data channel, a thread serves control.
+
+Its life hangs on its kernel's, in three layers, because each one fails somewhere: the end of the
+stream (not seen while busy, nor while a forked sibling of the kernel holds the descriptor), a
+thread that watches the kernel's pid (not while C code holds the GIL), and a lifeline, a pipe that
+makes the operating system send SIGIO, at its default action, to the whole process group when the
+kernel's end closes. However it ends, it takes its process group with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+
+from ..errors import ProtocolError
+from ..wire.channel import Channel
+from ..wire.codec import pack
+from ..wire.framing import Kind
+from ..wire.limits import PROTOCOL_VERSION
+from ..wire.loading import plain
+from . import importing
+from .control import Control
+from .dispatcher import Dispatcher, Host
+from .environment import set_environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_PARENT_POLL = 0.5
+"""Seconds between looks at the parent's pid where the system has no pidfd."""
+
+
+def main(data_fd: int, control_fd: int, lifeline_fd: int, kernel_pid: int) -> None:
+    """Serve until the kernel says goodbye, or is gone.
+
+    Args:
+        data_fd: connected socket of the data channel.
+        control_fd: connected socket of the control channel.
+        lifeline_fd: read end of a pipe whose only write end the kernel holds.
+        kernel_pid: the process to live for.
+    """
+    for fd in (data_fd, control_fd, lifeline_fd):
+        os.set_inheritable(fd, False)
+    _tie_lifeline(lifeline_fd)
+    threading.Thread(
+        target=_watch_kernel, args=(kernel_pid,), name="bridge-kernel-watch", daemon=True
+    ).start()
+    data = Channel(socket.socket(fileno=data_fd))
+    control = Channel(socket.socket(fileno=control_fd))
+    Worker(data, control, lifeline_fd).run()
+
+
+def _tie_lifeline(fd: int) -> None:
+    import fcntl
+
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+
+
+def _watch_kernel(pid: int) -> None:
+    try:
+        fd = os.pidfd_open(pid)
+    except AttributeError:
+        while os.getppid() == pid:
+            time.sleep(_PARENT_POLL)
+        die()
+    except OSError:
+        die()
+    if os.getppid() == pid:  # else the pid may already be another process's
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        poll.poll()
+    die()
+
+
+def die() -> NoReturn:
+    """End this process and its whole group, now."""
+    os.killpg(0, signal.SIGKILL)
+    os._exit(1)  # not reached; for the type checker
+
+
+class Worker(Host):
+    """The process around a dispatcher."""
+
+    in_process = False
+
+    def __init__(self, data: Channel, control: Channel, lifeline_fd: int) -> None:
+        self._data, self._control, self._lifeline = data, control, lifeline_fd
+        self._forked = False
+        self._wake_in, self._wake_out = os.pipe()
+        os.set_blocking(self._wake_out, False)
+
+    def run(self) -> None:
+        """Read the configuration, then serve."""
+        hello = self._data.read()
+        if hello is None:
+            die()
+        config = plain.load(hello.body)
+        self._prepare(config)
+        self._dispatcher = Dispatcher(config, self)
+        self._answers = Control(self._dispatcher)
+        os.register_at_fork(after_in_child=self._after_fork)
+        with self._data.send_lock:
+            self._data.send(Kind.HELLO, pack([0, None]), pack(self._greeting()))
+        threading.Thread(target=self._serve_control, name="bridge-control", daemon=True).start()
+        self._serve_data()
+
+    def _greeting(self) -> dict[str, Any]:
+        return {
+            "protocol_version": PROTOCOL_VERSION,
+            "pid": os.getpid(),
+            "python": list(sys.version_info[:3]),
+        }
+
+    def _prepare(self, config: dict[str, Any]) -> None:
+        """Install what is the kernel's: its path, directory and memory limit."""
+        signal.signal(signal.SIGINT, _ignore)
+        limit = config.get("memory_limit")
+        if limit is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(  # type: ignore[union-attr]
+                encoding="utf-8", errors="backslashreplace", line_buffering=True
+            )
+        importing.OWN_PATH = list(sys.path)
+        set_environment(config["cwd"], config["path"])
+
+    # ------------------------------------------------------------ data channel
+    def _serve_data(self) -> None:
+        data, handle = self._data, self._dispatcher.handle
+        try:
+            while True:
+                frame = data.read()
+                if frame is None:
+                    die()
+                if frame.kind == Kind.GOODBYE:
+                    return
+                answer = handle(frame)
+                frame = None
+                if self._forked:
+                    self._leave_child()
+                if answer is not None:
+                    try:
+                        sys.stdout.flush()
+                        sys.stderr.flush()
+                    except Exception:
+                        _flush()
+                    with data.send_lock:
+                        data.send(Kind.REPLY, *answer)
+                    answer = None
+        except (OSError, ProtocolError) as error:
+            if self._forked:
+                self._leave_child()
+            sys.stderr.write(f"bridge worker: the data channel broke: {error}\n")
+            die()
+
+    # ------------------------------------------------------------ control channel
+    def _serve_control(self) -> None:
+        try:
+            while True:
+                self._wait_control()
+                frame = self._control.read()
+                if frame is None:
+                    die()
+                head, body = self._answers.answer(frame)
+                with self._control.send_lock:
+                    self._control.send(Kind.REPLY, head, body)
+        except (OSError, ProtocolError) as error:
+            sys.stderr.write(f"bridge worker: the control channel broke: {error}\n")
+            die()
+
+    def _wait_control(self) -> None:
+        """Wait for a control frame; meanwhile end what has expired."""
+        sock = self._control.socket
+        while True:
+            due = self._dispatcher.store.next_timer()
+            timeout = None if due is None else max(0.0, due - time.monotonic())
+            readable, _, _ = select.select([sock.fileno(), self._wake_in], [], [], timeout)
+            if self._wake_in in readable:
+                os.read(self._wake_in, 4096)
+            self._dispatcher.store.expire()
+            if sock.fileno() in readable:
+                return
+
+    def announce(self, event: str, details: list[Any]) -> None:
+        """Send a notice on the control channel."""
+        with self._control.send_lock:
+            self._control.send(Kind.NOTICE, pack([event]), pack(details))
+
+    def wake_clock(self) -> None:
+        """Make the control thread look at the clock."""
+        with contextlib.suppress(BlockingIOError):  # it is full of wakes already
+            os.write(self._wake_out, b"w")
+
+    # ------------------------------------------------------------ fork
+    def _after_fork(self) -> None:
+        """In a forked child of the worker: its channels belong to the parent."""
+        self._forked = True
+        self._data.close()
+        self._control.close()
+        for fd in (self._lifeline, self._wake_in, self._wake_out):
+            os.close(fd)
+
+    def _leave_child(self) -> NoReturn:
+        """User code forked and came back here in the child: that is where the child ends."""
+        _flush()
+        os._exit(0)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:
+            pass  # the user replaced or closed it; the reply must go out all the same
+
+
+def _ignore(signum: int, frame: Any) -> None:
+    """A stray SIGINT: interrupts reach a worker through its kernel only."""

@@ -1,0 +1,294 @@
+"""A worker's values: arguments on their way in, results on their way out."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import types
+
+import msgpack
+
+from ..errors import EncodeError, InvalidRefError, RefNotFoundError, SessionMismatchError
+from ..wire.codec import Lowering, TooLarge, pack
+from ..wire.limits import MAX_BODY, MAX_TYPES
+from ..wire.loading import Loading, plain
+from ..wire.marks import Ext
+from .importing import import_module, own_dependency
+from .introspect import module_of, name_of, type_record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..wire.framing import Buffer
+    from .holding import Draft, Entry, Session
+    from .store import Store
+
+
+class TypeInfo:
+    """What is known of a type whose instances are held: its number, and whether it streams."""
+
+    __slots__ = ("id", "stream", "type")
+
+    def __init__(self, t: type, number: int, stream: bool) -> None:
+        self.type, self.id, self.stream = t, number, stream
+
+
+class TypeTable:
+    """Numbers for types, and the records that the kernel has not been sent yet."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, TypeInfo] = {}
+        self._last = 0
+        self.fresh: list[list[Any]] = []
+        """Records that the kernel has not been sent; `take` them with the next reply."""
+
+    def info(self, t: type) -> TypeInfo:
+        """The number of a type; its record goes out with the next reply."""
+        known = self._known.get(id(t))
+        if known is not None:
+            return known
+        self._last += 1
+        record = type_record(t, self._last)
+        info = TypeInfo(t, self._last, "__next__" in record[4])
+        if len(self._known) < MAX_TYPES:
+            self._known[id(t)] = info
+        self.fresh.append(record)
+        return info
+
+    def take(self) -> list[list[Any]]:
+        """The records to send now."""
+        fresh, self.fresh = self.fresh, []
+        return fresh
+
+
+def text_of(entry: Entry) -> str:
+    """A ref as text, without running any of its object's code."""
+    spec = entry.session.spec
+    where = "" if spec.auto else f" in {spec.id!r}"
+    return f"<ref {name_of(type(entry.obj))}{where}>"
+
+
+class Pickled:
+    """An argument that is a pickle; it is opened only after the walls were checked."""
+
+    __slots__ = ("data", "first", "refs")
+
+    def __init__(self, data: bytes, first: int, refs: list[list[Any]]) -> None:
+        self.data, self.first, self.refs = data, first, refs
+
+
+class Inbox:
+    """Opens payloads. One per thread that does so."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loading = Loading(
+            {Ext.REF_ARG: self._ref_arg, Ext.PICKLE: self._pickle, Ext.MODULE: self._module}
+        )
+        self.entries: list[Entry] = []
+        self._missing: list[list[Any]] = []
+        self.named_refs = self.pickles = False
+        """Whether the payload just opened has refs among its arguments, and pickles."""
+
+    def open(self, body: bytes | bytearray) -> Any:
+        """The payload; its refs have become objects, its pickles are still closed."""
+        return self._loading.load(body)
+
+    def close(self) -> None:
+        """Let go of what the last payload named."""
+        if self.named_refs or self.pickles:
+            self.entries, self._missing = [], []
+            self.named_refs = self.pickles = False
+
+    def entry(self, ref: Any) -> Entry:
+        """The entry of a ref given as `[id, session id, generation]`.
+
+        Raises:
+            RefNotFoundError: it has ended; the reason says how.
+            InvalidRefError: that is no ref.
+        """
+        try:
+            ref_id, session_id, generation = ref
+            entry = self._store.find(ref_id)
+        except (TypeError, ValueError):
+            raise InvalidRefError(repr(ref), "a ref is [id, session, generation]") from None
+        if entry is None:
+            reason = self._store.why_gone(ref_id, session_id, generation)
+            raise RefNotFoundError(f"The ref {ref_id} of session {session_id!r}", reason)
+        return entry
+
+    def check_walls(self, session: Session, in_force: str | None, isolate: bool) -> None:
+        """Whether every ref among the arguments may be used in this call.
+
+        Raises:
+            SessionMismatchError: one belongs to another named session, not in force.
+            RefNotFoundError: one has ended.
+        """
+        for ref in self._missing:
+            self.entry(ref)
+        for entry in self.entries:
+            home = entry.session
+            if home is session or (home.spec.auto and not isolate) or home.spec.id == in_force:
+                continue
+            raise SessionMismatchError(text_of(entry), session.spec.id, home.spec.id)
+
+    def unpickle(self, payload: dict[str, Any], buffers: list[Buffer]) -> None:
+        """Open the pickles among args and kwargs, in place."""
+        args, kwargs = payload.get("args"), payload.get("kwargs")
+        if args is not None:
+            payload["args"] = [self._opened(x, buffers) for x in args]
+        if kwargs:
+            payload["kwargs"] = {k: self._opened(x, buffers) for k, x in kwargs.items()}
+
+    def _opened(self, x: Any, buffers: list[Buffer]) -> Any:
+        return open_pickle(x, buffers, self._persistent) if type(x) is Pickled else x
+
+    def _persistent(self, ref: Any) -> Any:
+        if type(ref) is str:
+            return import_module(ref)
+        return self.entry(ref).obj
+
+    def _ref_arg(self, data: bytes) -> Any:
+        ref = plain.load(data)
+        self.named_refs = True
+        try:
+            entry = self._store.find(ref[0])
+        except (TypeError, IndexError, KeyError):
+            raise InvalidRefError(repr(ref), "a ref is [id, session, generation]") from None
+        if entry is None:
+            self._missing.append(ref)
+            return None
+        self.entries.append(entry)
+        return entry.obj
+
+    def _pickle(self, data: bytes) -> Pickled:
+        self.pickles = True
+        pickled = Pickled(*plain.load(data))
+        for ref in pickled.refs:
+            self._ref_arg(pack(ref))
+        return pickled
+
+    def _module(self, data: bytes) -> Any:
+        return import_module(data.decode())
+
+
+class _Unpickler(pickle.Unpickler):
+    """An unpickler whose persistent ids are refs and modules."""
+
+    def __init__(self, file: Any, buffers: Any, persistent: Any) -> None:
+        super().__init__(file, buffers=buffers)
+        self._persistent = persistent
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._persistent(pid)
+
+
+def open_pickle(x: Pickled, buffers: list[Buffer], persistent: Any) -> Any:
+    """The object of a pickle with its out-of-band buffers."""
+    import io
+
+    own_dependency("cloudpickle")
+    return _Unpickler(io.BytesIO(x.data), iter(buffers[x.first :]), persistent).load()
+
+
+class Outbox:
+    """Encodes results. One per thread that does so."""
+
+    def __init__(self, store: Store, inline_limit: int) -> None:
+        self._store = store
+        self._inline_limit = inline_limit
+
+    def reply(
+        self, value: Any, fetch: bool | None, session: Session, cell: str
+    ) -> tuple[bytes, list[Buffer]]:
+        """The body of a reply, and its buffers; the refs it sends are admitted.
+
+        Raises:
+            SessionFullError: the refs do not fit; nothing is held.
+            RefNotFoundError: the session has ended, and the result holds objects.
+            EncodeError: `fetch` is True and the object cannot be pickled.
+        """
+        if fetch is True:
+            return self.copy(value)
+        if fetch is None and type(value) in _SCALARS:
+            return pack([0, value]), []
+        draft = self._store.draft(session)
+        body = None if fetch is False else self._by_value(value, draft)
+        if body is None:
+            draft = self._store.draft(session)
+            body = pack([0, self._leaf(value, draft)])
+        self._store.admit(session, draft, cell)
+        return body, []
+
+    def refs(self, named: dict[str, Any], session: Session) -> tuple[bytes, list[Buffer]]:
+        """A reply that maps names to refs, whatever the objects are."""
+        draft = self._store.draft(session)
+        body = pack([0, {name: self._leaf(obj, draft) for name, obj in named.items()}])
+        self._store.admit(session, draft, "")
+        return body, []
+
+    def _by_value(self, value: Any, draft: Draft) -> bytes | None:
+        """The body with leaves as refs, or None if it is too large to travel by value."""
+
+        def leaf(obj: Any) -> Any:
+            return self._leaf(obj, draft)
+
+        try:
+            body = pack([0, Lowering(leaf, leaf, self._inline_limit).lower(value)])
+        except (TooLarge, RecursionError):
+            return None
+        return body if len(body) <= self._inline_limit else None
+
+    def _leaf(self, obj: Any, draft: Draft) -> msgpack.ExtType:
+        if type(obj) is types.ModuleType and sys.modules.get(obj.__name__) is obj:
+            return msgpack.ExtType(Ext.MODULE, obj.__name__.encode())
+        entry = draft.add(obj)
+        spec = draft.session.spec
+        length, shape, nbytes, estimated = entry.facts
+        return msgpack.ExtType(
+            Ext.REF,
+            pack(
+                [
+                    entry.ids[0],
+                    spec.id,
+                    spec.generation,
+                    entry.type.id,
+                    length,
+                    shape and list(shape),
+                    nbytes,
+                    estimated,
+                ]
+            ),
+        )
+
+    def copy(self, value: Any) -> tuple[bytes, list[Buffer]]:
+        """The body of a reply that brings the value itself, pickled where it must be."""
+        try:
+            return pack([0, Lowering(_refuse, _refuse, MAX_BODY).lower(value)]), []
+        except (_NotPlain, TooLarge, RecursionError):
+            pass
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            cloudpickle = own_dependency("cloudpickle")
+            data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+        except Exception as error:
+            why = f"it cannot be pickled ({type(error).__name__}: {error}); keep it as a ref"
+            raise EncodeError("The result", _full_name(type(value)), why) from error
+        packed = msgpack.ExtType(Ext.PICKLE, pack([data, 0, []]))
+        return pack([0, packed]), [b.raw() for b in buffers]
+
+
+class _NotPlain(Exception):
+    """A value that does not travel without a pickle."""
+
+
+def _refuse(obj: Any) -> Any:
+    raise _NotPlain
+
+
+def _full_name(t: type) -> str:
+    return f"{module_of(t)}.{name_of(t)}"
+
+
+_SCALARS = frozenset((type(None), bool, int, float))

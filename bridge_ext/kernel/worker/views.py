@@ -1,0 +1,79 @@
+"""What a store holds, as plain rows. They run none of the objects' code."""
+
+from __future__ import annotations
+
+import time
+
+from .introspect import module_of, name_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .holding import Entry, Session
+
+    Row = list[Any]
+    Sessions = dict[str, Session]
+    Refs = dict[int, Entry]
+
+
+def session_rows(sessions: Sessions, refs: Refs) -> list[Row]:
+    """`[id, generation, refs, nbytes, idle seconds, calls in flight]` of each session."""
+    now = time.monotonic()
+    return [
+        [
+            s.spec.id,
+            s.spec.generation,
+            len(s.by_object),
+            s.nbytes,
+            0.0 if s.flying else now - s.idle_since,
+            s.flying,
+        ]
+        for s in sessions.values()
+    ]
+
+
+def ref_row(sessions: Sessions, refs: Refs, ref_id: int) -> Row | None:
+    """The facts of one ref."""
+    entry = refs.get(ref_id)
+    return _row(entry, time.monotonic()) if entry is not None else None
+
+
+def ref_rows(sessions: Sessions, refs: Refs, session_id: str | None) -> list[Row]:
+    """The facts of the refs of one session, or of all, in the order they were made."""
+    if session_id is None:
+        entries = [e for s in sessions.values() for e in s.by_object.values()]
+    else:
+        session = sessions.get(session_id)
+        entries = list(session.by_object.values()) if session is not None else []
+    now = time.monotonic()
+    return [_row(e, now) for e in sorted(entries, key=_first_id)]
+
+
+def ref_count(sessions: Sessions, refs: Refs) -> int:
+    """How many refs are held."""
+    return sum(len(s.by_object) for s in sessions.values())
+
+
+def _first_id(entry: Entry) -> int:
+    return entry.ids[0]
+
+
+def _row(entry: Entry, now: float) -> Row:
+    length, shape, nbytes, estimated = entry.facts
+    spec = entry.session.spec
+    return [
+        entry.ids[0],
+        spec.id,
+        spec.generation,
+        name_of(type(entry.obj)),
+        module_of(type(entry.obj)),
+        length,
+        shape and list(shape),
+        nbytes,
+        estimated,
+        now - entry.made,
+        now - entry.used,
+        entry.cell,
+        entry.kept,
+    ]

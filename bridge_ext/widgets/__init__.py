@@ -1,0 +1,1 @@
+"""Views of what a bridge holds. They see frozen snapshots only."""

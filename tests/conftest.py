@@ -1,0 +1,94 @@
+"""Fixtures, and a guard on every test: no thread, process or descriptor may be left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+
+import psutil
+import pytest
+
+import bridge_ext
+
+DEADLINE = 10.0
+"""Seconds that anything in these tests may take to become true."""
+
+
+def eventually(check, what="the condition", deadline=DEADLINE):
+    """Wait until `check()` is true; its value. The pauses grow, so that it is soon seen."""
+    end = time.monotonic() + deadline
+    pause = threading.Event()
+    wait = 0.001
+    while True:
+        value = check()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come true within {deadline} s")
+        pause.wait(wait)
+        wait = min(0.05, wait * 2)
+
+
+@pytest.fixture(name="eventually")
+def _eventually():
+    return eventually
+
+
+def _threads():
+    return {t for t in threading.enumerate() if t.name.startswith("bridge-")}
+
+
+def _children():
+    return {p.pid for p in psutil.Process().children(recursive=True)}
+
+
+def _descriptors():
+    return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request):
+    """Fail a test that leaves threads, processes or descriptors of ours behind."""
+    if request.node.get_closest_marker("leaks_allowed"):
+        yield
+        return
+    gc.collect()
+    threads, children, descriptors = _threads(), _children(), len(_descriptors())
+    yield
+    gc.collect()
+
+    def clean():
+        return (
+            _threads() <= threads
+            and _children() <= children
+            and len(_descriptors()) <= descriptors
+        )
+
+    try:
+        eventually(clean, "cleaning up", 5.0)
+    except AssertionError:
+        left = (_threads() - threads, _children() - children, len(_descriptors()) - descriptors)
+        pytest.fail(f"left behind: threads {left[0]}, processes {left[1]}, descriptors {left[2]}")
+
+
+@pytest.fixture(params=["memory", "local"])
+def bridge(request):
+    """A bridge on each backend."""
+    with bridge_ext.Bridge(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def local():
+    """A bridge with a real worker process."""
+    with bridge_ext.Bridge() as made:
+        yield made
+
+
+@pytest.fixture
+def memory():
+    """A bridge in this process."""
+    with bridge_ext.Bridge("memory") as made:
+        yield made
