@@ -218,6 +218,23 @@ class Client(Supervisor):
             raise rebuild(rest[0])
         return rest[0] if status == 0 else None
 
+    def settle(self) -> None:
+        """Have the worker do the releases that are queued or under way, unless a call runs."""
+        incarnation = self.incarnation
+        if incarnation is None or incarnation.connection.in_flight:
+            self.flush()
+            return
+        body = pack({**base("release_ref", "none"), "args": []})
+        request = Request(body, (), context.here(), None, None)
+        try:
+            incarnation.connection.call(
+                request, incarnation.outgoing, Deadline(_CONTROL), _as_it_came
+            )
+        except (TimedOut, Died):
+            return
+        except Interrupted as interrupt:
+            raise interrupt.error from None
+
     def current_session(self) -> str:
         """The id of the session in force."""
         scope = context.here()
@@ -256,7 +273,7 @@ class Client(Supervisor):
         after = limits.over(session.limits)
         incarnation = self.incarnation
         if incarnation is not None and session.incarnation == incarnation.number:
-            self.flush()
+            self.settle()
             max_refs, ttl, overflow = after.as_tuple()
             spec = [session.id, session.generation, session.auto, max_refs, ttl, overflow]
             held = self.ask("limit", *spec)

@@ -39,7 +39,7 @@ def session_info(client: Client, session: Session) -> SessionInfo:
 
 
 def _session_infos(client: Client, wanted: list[Session]) -> list[SessionInfo]:
-    client.flush()
+    client.settle()
     rows = {(row[0], row[1]): row for row in client.ask("sessions") or ()}
     incarnation = client.incarnation
     infos = []
@@ -71,13 +71,14 @@ def _session_infos(client: Client, wanted: list[Session]) -> list[SessionInfo]:
 # ---------------------------------------------------------------- refs
 def refs(client: Client, session: str | None, holders: Holders) -> list[RefInfo]:
     """The refs of one session, or of all."""
-    client.flush()
+    client.settle()
     return _ref_infos(client, client.ask("refs", session) or [], holders)
 
 
 def ref_info(client: Client, state: RefState, holders: Holders) -> RefInfo:
     """One ref."""
     state.check()
+    client.settle()
     row = client.ask("ref", state.id)
     if row is None:
         raise RefNotFoundError(state.text(), state.ended() or "released")
@@ -136,7 +137,7 @@ def _ref_info(row: list[Any], handle: Ref | None, names: dict[int, tuple[str, ..
 # ---------------------------------------------------------------- the worker
 def status(client: Client) -> WorkerInfo:
     """The worker, as far as it answers."""
-    client.flush()
+    client.settle()
     incarnation = client.incarnation
     if incarnation is None:
         return WorkerInfo(None, client.started, None, 0.0, None, 0, 0, 0, client.backend.name)
