@@ -33,7 +33,7 @@ from .session import Session
 from .supervisor import Supervisor
 from .wire.codec import pack
 from .wire.limits import MAX_BODY
-from .wire.payload import Part, base, call_part, check_id, join
+from .wire.payload import base, call_part, check_id, join, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,7 +185,7 @@ class Client(Supervisor):
             buffers = outbound.buffers
             call.has_refs = call.has_refs or outbound.has_refs
         if in_force is not None:
-            parts.append(Part({"in_force": in_force}))
+            parts.append(part({"in_force": in_force}))
         if fetch is not None:
             parts.append(_FETCH[fetch])
         body = join(parts)
@@ -339,4 +339,4 @@ def _as_it_came(reply: Reply) -> Reply:
 
 
 _NO_OPTIONS = Options()
-_FETCH = {True: Part({"fetch": True}), False: Part({"fetch": False})}
+_FETCH = {True: part({"fetch": True}), False: part({"fetch": False})}

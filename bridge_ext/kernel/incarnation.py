@@ -137,7 +137,7 @@ class Incarnation:
         return releases, self._declarations(session, helper, cwd) or None
 
     def _declarations(
-        self, session: Session | None, helper: str | None, cwd: str | None
+        self, session: Session | None, helper: str | None, cwd: bytes | None
     ) -> list[Any]:
         declared: list[Any] = []
         if session is not None and session.incarnation != self.number:
@@ -148,7 +148,8 @@ class Incarnation:
             self.helpers.add(helper)
         if cwd != self._cwd or sys.path != self._path:
             self._path, self._cwd = list(sys.path), cwd
-            declared.append(["environment", cwd, self._path])
+            directory = os.fsdecode(cwd) if cwd is not None else None
+            declared.append(["environment", directory, self._path])
         return declared
 
     def _releases(self) -> list[Any] | None:
@@ -174,8 +175,8 @@ class Incarnation:
                 manager.tell(RefReleased(state.id, session_id, reason))
 
 
-def _cwd() -> str | None:
+def _cwd() -> bytes | None:
     try:
-        return os.getcwd()
+        return os.getcwdb()  # the cheaper of the two; asked at every call
     except OSError:
         return None

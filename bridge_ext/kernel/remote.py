@@ -46,21 +46,21 @@ class Remote(Client):
     ) -> Any:
         """Call a function ("dynamic"), make an instance ("class") or a stream ("stream")."""
         try:
-            part = start_by_path(call_type, path)
+            begin = start_by_path(call_type, path)
         except TypeError:
             parse(path)  # not hashable, so it says that this is no path
             raise
-        return self.request(Call(call_type, path, part, args, kwargs, None, options))
+        return self.request(Call(call_type, path, begin, args, kwargs, None, options))
 
     def attribute_by_path(self, path: str, options: Options | None) -> Any:
         """Read a module's attribute."""
-        part = start_by_path("module_attr", path, "attr")
-        return self.request(Call("module_attr", path, part, options=options))
+        begin = start_by_path("module_attr", path, "attr")
+        return self.request(Call("module_attr", path, begin, options=options))
 
     def helper(self, name: str, args: Args, kwargs: Kwargs, options: Options | None) -> Any:
         """Run a registered helper."""
-        part = start("helper", {"helper": name})
-        call = Call("helper", f"helper {name}", part, args, kwargs, options=options, helper=name)
+        begin = start("helper", {"helper": name})
+        call = Call("helper", f"helper {name}", begin, args, kwargs, options=options, helper=name)
         return self.request(call)
 
     # ------------------------------------------------------------ module handles
@@ -68,13 +68,15 @@ class Remote(Client):
         self, module: str, name: str, args: Args, kwargs: Kwargs, options: Options | None = None
     ) -> Any:
         """Call a function through a module handle."""
-        part = start_in_module("function", module, name)
-        return self.request(Call("function", f"{module}.{name}", part, args, kwargs, None, options))
+        begin = start_in_module("function", module, name)
+        return self.request(
+            Call("function", f"{module}.{name}", begin, args, kwargs, None, options)
+        )
 
     def module_member(self, module: str, name: str) -> Any:
         """A name of a module handle: something to call, a value, a ref or a module."""
-        part = start_in_module("module_attr", module, name, "attr")
-        value = self.request(Call("module_attr", f"{module}.{name}", part))
+        begin = start_in_module("module_attr", module, name, "attr")
+        value = self.request(Call("module_attr", f"{module}.{name}", begin))
         if getattr(type(value), "_bridge_callable", False):
             return ModuleFunction(self, module, name)
         return value
@@ -89,14 +91,14 @@ class Remote(Client):
         options: Options | None = None,
     ) -> Any:
         """Call a method of a ref; an empty name calls the object itself."""
-        part = start("method", {"function": name, "instance": state.wire()})
-        return self.request(Call("method", name, part, args, kwargs, state, options))
+        begin = start("method", {"function": name, "instance": state.wire()})
+        return self.request(Call("method", name, begin, args, kwargs, state, options))
 
     def operate(
         self, state: RefState, module: str, name: str, args: Args, fetch: bool | None
     ) -> Any:
         """Run a function of the standard library on a ref."""
-        part = start(
+        begin = start(
             "function",
             {
                 "library": module,
@@ -105,19 +107,19 @@ class Remote(Client):
                 "instance": state.wire(),
             },
         )
-        return self.request(Call("function", name, part, args, _NONE, state, fetch=fetch))
+        return self.request(Call("function", name, begin, args, _NONE, state, fetch=fetch))
 
     def get_attr(self, state: RefState, name: str, options: Options | None = None) -> Any:
         """Read an attribute of a ref."""
-        part = start("get_attr", {"instance": state.wire(), "attr": name})
-        return self.request(Call("get_attr", name, part, target=state, options=options))
+        begin = start("get_attr", {"instance": state.wire(), "attr": name})
+        return self.request(Call("get_attr", name, begin, target=state, options=options))
 
     def set_attr(
         self, state: RefState, name: str, value: Any, options: Options | None = None
     ) -> None:
         """Set an attribute of a ref."""
-        part = start("set_attr", {"instance": state.wire(), "attr": name})
-        self.request(Call("set_attr", name, part, [value], target=state, options=options))
+        begin = start("set_attr", {"instance": state.wire(), "attr": name})
+        self.request(Call("set_attr", name, begin, [value], target=state, options=options))
 
     def stream_next(self, state: RefState) -> Any:
         """The next item of a stream.
@@ -125,8 +127,8 @@ class Remote(Client):
         Raises:
             StopIteration: there is none.
         """
-        part = start("stream_next", {"stream_ref": state.wire()})
-        return self.request(Call("stream_next", "next", part, target=state))
+        begin = start("stream_next", {"stream_ref": state.wire()})
+        return self.request(Call("stream_next", "next", begin, target=state))
 
     def put(self, obj: Any, options: Options | None) -> Any:
         """Ship an object by value; a ref on it."""
@@ -134,13 +136,13 @@ class Remote(Client):
 
     def fetch(self, state: RefState, options: Options | None) -> Any:
         """A copy of a ref's object."""
-        part = start("fetch", {"args": [state.wire()]})
-        return self.request(Call("fetch", "fetch", part, target=state, options=options))
+        begin = start("fetch", {"args": [state.wire()]})
+        return self.request(Call("fetch", "fetch", begin, target=state, options=options))
 
     def keep(self, state: RefState, name: str) -> None:
         """Name a ref in its session."""
-        part = start("keep", {"args": [state.wire(), name]})
-        self.request(Call("keep", "keep", part, target=state))
+        begin = start("keep", {"args": [state.wire(), name]})
+        self.request(Call("keep", "keep", begin, target=state))
 
     def kept(self, options: Options | None) -> dict[str, Ref]:
         """Name to ref, of the session that resolves."""
@@ -155,8 +157,8 @@ class Remote(Client):
         state.check()
         if state.client is not self:
             raise BridgeUsageError(f"{handle!r} belongs to another bridge")
-        part = start("move", {"args": [state.wire()]})
-        moved = self.request(Call("move", "move", part, options=Options(session=session_id)))
+        begin = start("move", {"args": [state.wire()]})
+        moved = self.request(Call("move", "move", begin, options=Options(session=session_id)))
         home = moved._bridge_state
         if home is not state:
             state.incarnation.refs.merge(state, home)
@@ -171,8 +173,8 @@ class Remote(Client):
             return plain
         if incarnation.connection.in_flight:
             return plain
-        part = start("display", {"args": [state.wire(), {}]})
-        call = Call("display", "display", part, target=state, patience=_PATIENCE)
+        begin = start("display", {"args": [state.wire(), {}]})
+        call = Call("display", "display", begin, target=state, patience=_PATIENCE)
         try:
             shown = self.request(call)
         except Exception:

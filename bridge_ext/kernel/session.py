@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import BridgeUsageError
 from .model import TRANSITIONS, Status
 from .owners import Owners
-from .wire.payload import Part
+from .wire.payload import part
 
 if TYPE_CHECKING:
     from collections import deque
@@ -86,7 +86,7 @@ class Session:
         self.created_mono = time.monotonic()
         self.incarnation = 0
         self.reason = ""
-        self.part = Part({"session_id": id, "generation": generation})
+        self.part = part({"session_id": id, "generation": generation})
         self.lease: weakref.ref[Lease] | None = None
 
     @property

@@ -15,7 +15,7 @@ from _thread import allocate_lock
 from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.framing import Kind
-from ..wire.loading import plain
+from ..wire.loading import load_small
 from . import interrupts
 from .base import Died, Reply, Request, TimedOut
 
@@ -211,7 +211,7 @@ def reply_head(frame: Frame) -> tuple[int, list[Any] | None]:
     Raises:
         ProtocolError: that is no head of a reply.
     """
-    head = plain.load(frame.head)
+    head = load_small(frame.head)
     if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
         raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
     return head[0], head[1]

@@ -115,3 +115,15 @@ _PLAIN: dict[int, Callable[[bytes], Any]] = {
 }
 plain = Loading({})
 """Loads values that hold no refs, pickles or modules."""
+
+
+def load_small(data: bytes) -> Any:
+    """Plain msgpack, as heads hold it: no extensions.
+
+    Raises:
+        ProtocolError: these bytes are no value.
+    """
+    try:
+        return msgpack.unpackb(data, unicode_errors="surrogatepass")
+    except _MALFORMED as error:
+        raise ProtocolError(f"these bytes are no head ({type(error).__name__}: {error})") from error

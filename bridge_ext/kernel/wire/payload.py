@@ -131,45 +131,41 @@ def base(call_type: str, session_id: str) -> dict[str, Any]:
     }
 
 
-class Part:
-    """Some fields of a payload, packed: payloads are put together from parts that stay the same."""
-
-    __slots__ = ("count", "data")
-
-    def __init__(self, fields: dict[str, Any]) -> None:
-        if len(fields) > _FEW:
-            raise ValueError(f"{len(fields)} fields in one part, and at most {_FEW} fit")
-        self.count = len(fields)
-        self.data = pack(fields)[1:]
-
-
+Part = tuple[int, bytes]
+"""Some fields of a payload, packed: how many, and their bytes. A payload is put together from parts
+that stay the same from call to call."""
 _FEW = 15
 """Fields of a map with a header of one byte; a payload has fewer."""
+_HEADERS = [bytes((0x80 + count,)) for count in range(_FEW + 1)]
+_ARGS_KEY, _KWARGS_KEY, _NO_KWARGS = pack("args"), pack("kwargs"), pack("kwargs") + pack({})
+
+
+def part(fields: dict[str, Any]) -> Part:
+    """Fields as a part; at most 15 in one payload."""
+    return len(fields), pack(fields)[1:]
 
 
 def join(parts: Sequence[Part]) -> bytes:
     """A packed payload."""
-    return bytes((0x80 + sum([p.count for p in parts]),)) + b"".join([p.data for p in parts])
+    count, data = 0, b""
+    for more, bytes_ in parts:
+        count += more
+        data += bytes_
+    return _HEADERS[count] + data
 
 
 def call_part(args: list[Any], kwargs: Mapping[str, Any] | None) -> Part:
     """The part with the lowered arguments; without `kwargs` if that is None."""
-    part = Part.__new__(Part)
     if kwargs is None:
-        part.count, part.data = 1, _ARGS_KEY + pack(args)
-    elif kwargs:
-        part.count, part.data = 2, _ARGS_KEY + pack(args) + _KWARGS_KEY + pack(kwargs)
-    else:
-        part.count, part.data = 2, _ARGS_KEY + pack(args) + _NO_KWARGS
-    return part
-
-
-_ARGS_KEY, _KWARGS_KEY, _NO_KWARGS = pack("args"), pack("kwargs"), pack("kwargs") + pack({})
+        return 1, _ARGS_KEY + pack(args)
+    if kwargs:
+        return 2, _ARGS_KEY + pack(args) + _KWARGS_KEY + pack(kwargs)
+    return 2, _ARGS_KEY + pack(args) + _NO_KWARGS
 
 
 def start(call_type: str, fields: dict[str, Any]) -> Part:
     """The part of a payload that says what is asked for."""
-    return Part(
+    return part(
         {
             "protocol_version": PROTOCOL_VERSION,
             "min_supported_version": MIN_SUPPORTED_VERSION,

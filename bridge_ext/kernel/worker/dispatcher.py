@@ -17,7 +17,7 @@ from ..errors import BridgeUsageError, ProtocolError, SessionMismatchError
 from ..wire.codec import Numpy, pack
 from ..wire.framing import Frame, Kind
 from ..wire.limits import INLINE_LIMIT
-from ..wire.loading import plain
+from ..wire.loading import load_small
 from ..wire.payload import CallType, check
 from .display import mime_bundle
 from .environment import set_environment
@@ -285,7 +285,7 @@ def request_head(frame: Frame) -> list[Any]:
     Raises:
         ProtocolError: it is something else.
     """
-    head = plain.load(frame.head)
+    head = load_small(frame.head)
     if type(head) is not list or len(head) != 5 or type(head[0]) is not int:
         raise ProtocolError(
             "a request's head is [call id, deadline, releases, declarations, cell], "
