@@ -222,7 +222,7 @@ class Bridge(Calls):
             BridgeUsageError: it cannot be weakly referenced.
             SessionNotFoundError: there is no such session.
         """
-        self._remote.sessions.register_owner(id, owner)
+        self._remote.register_owner(id, owner)
 
     def unregister_owner(self, id: str, owner: object) -> None:
         """Take an owner away; the session is released only if it was the last."""

@@ -1,15 +1,21 @@
 """`%%session` at the top of a cell becomes a statement that enters the session.
 
 A statement keeps line numbers, top-level `await`, display and the cell's error status, and holds
-inside `%%time` and `%%capture`. Where the next line is itself a cell magic, which must stay the
-first line, the `%%session` line is taken out and the session entered before the cell runs.
+inside `%%time` and `%%capture`. Where the next line is itself a cell magic, that one is turned into
+its call as well, so that both stand in one cell.
+
+A `;` at the end of a `%bridge` line silences it, as it does any expression.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SILENT = re.compile(r"%bridge\b.*;\s*$")
 _HEAD = re.compile(r"\s*%%session(?:[ \t]+(?P<rest>.*?))?\s*$")
 
 
@@ -46,21 +52,31 @@ def statement(words: str) -> str:
     return f"get_ipython().run_line_magic('session', {'--cell ' + words!r})\n"
 
 
-def rewrite(lines: list[str], *, entered: bool) -> list[str]:
+def rewrite(lines: list[str], cell_magic: Callable[[list[str]], list[str]]) -> list[str]:
     """The cell with its `%%session` line turned into a statement.
 
     Args:
         lines: the cell's lines, each with its newline.
-        entered: whether the session of a line that a cell magic follows is entered otherwise.
+        cell_magic: IPython's own transformer of a cell that begins with a cell magic.
     """
     head = find(lines)
     if head is None:
         return lines
-    if not head.magic_follows:
-        return [*lines[: head.line], statement(head.words), *lines[head.line + 1 :]]
-    if entered:
-        rest = lines[head.line + 1 :]
-        while rest and not rest[0].strip():
+    before, rest = lines[: head.line], lines[head.line + 1 :]
+    if head.magic_follows:
+        while not rest[0].strip():
             rest = rest[1:]
-        return rest
-    return [statement(head.words)]
+        rest = cell_magic(rest)
+    return [*before, statement(head.words), *rest]
+
+
+def silence(lines: list[str]) -> list[str]:
+    """The cell, showing nothing, if its last line is a `%bridge` line that ends in `;`.
+
+    IPython looks for the `;` in the transformed source, where it stands in the magic's string.
+    """
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    if not _SILENT.match(last):
+        return lines
+    end = [] if lines[-1].endswith("\n") else ["\n"]
+    return [*lines, *end, "None\n"]

@@ -11,16 +11,14 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.inputtransformer2 import cell_magic
+
 from . import cell as cells
 from .bridge import Bridge
-from .commands import session_parser
 from .holders import Holders
 from .kernel import context
 from .kernel.errors import BridgeUsageError
-from .kernel.session import Limits
-from .kernel.wire.payload import check_id
 from .magics import Bridge as BridgeMagics
-from .words import split
 
 if TYPE_CHECKING:
     import argparse
@@ -58,10 +56,10 @@ class _Running:
 
     __slots__ = ("scope", "stack", "token")
 
-    def __init__(self, scope: context.Scope) -> None:
+    def __init__(self, scope: context.Scope, *, nested: bool = False) -> None:
         self.scope = scope
         self.token: Token[Any] = context.current.set(scope)
-        self.stack: Token[Any] = context.stack.set(None)
+        self.stack: Token[Any] = context.stack.set(context.stack.get() if nested else None)
 
     def reset(self) -> None:
         for var, token in ((context.stack, self.stack), (context.current, self.token)):
@@ -78,7 +76,11 @@ class Extension:
         self.shell = shell
         self._magics = BridgeMagics(shell)
         self._magics.extension = self
-        self.bridge = Bridge(**self._magics.settings())
+        try:
+            self.bridge = Bridge(**self._magics.settings())
+        except Exception:
+            self._forget_magics()
+            raise
         self.bridge._holders = Holders(shell)
         self._home = _Home()
         self._running: dict[int, _Running] = {}
@@ -108,20 +110,25 @@ class Extension:
         self.bridge.close()
 
     # ------------------------------------------------------------ magics and the name
-    def _register_magics(self) -> dict[tuple[str, str], Any]:
-        tables = self.shell.magics_manager.magics
-        before = {(k, n): tables[k].get(n) for k, names in _MAGICS.items() for n in names}
+    def _register_magics(self) -> list[tuple[dict[str, Any], str, Any]]:
+        """Register, and say what stood where: `(table, name, what)`."""
+        manager = self.shell.magics_manager
+        tables = [(manager.magics[kind], n) for kind, names in _MAGICS.items() for n in names]
+        tables.append((manager.registry, type(self._magics).__name__))
+        before = [(table, name, table.get(name)) for table, name in tables]
         self.shell.register_magics(self._magics)
         return before
 
     def _unregister_magics(self) -> None:
-        tables = self.shell.magics_manager.magics
-        for (kind, name), before in self._replaced.items():
+        for table, name, before in self._replaced:
             if before is None:
-                tables[kind].pop(name, None)
+                table.pop(name, None)
             else:
-                tables[kind][name] = before
-        self.shell.magics_manager.registry.pop(type(self._magics).__name__, None)
+                table[name] = before
+        self._forget_magics()
+
+    def _forget_magics(self) -> None:
+        """A Magics instance enters itself among the configurables."""
         configurables: list[Any] = self.shell.configurables
         if self._magics in configurables:
             configurables.remove(self._magics)
@@ -151,10 +158,11 @@ class Extension:
         """A cell begins: it is a scope of its own."""
         if self._loading is not None:
             self._end_loading()
-        running = self._running[id(info)] = _Running(self._scope(begun=False))
-        text = info.raw_cell
-        if text is not None and "%%session" in text:
-            self._enter_before(text, running.scope)
+        outer = context.current.get()
+        scope = self._scope(begun=False)
+        if outer is not None:  # a cell within a cell, such as the body of %%capture
+            scope.entered.update(outer.entered)
+        self._running[id(info)] = _Running(scope, nested=outer is not None)
 
     def post_run_cell(self, result: ExecutionResult) -> None:
         """A cell has ended: what nothing holds any more is released at once."""
@@ -184,21 +192,7 @@ class Extension:
     # ------------------------------------------------------------ %%session
     def transform(self, lines: list[str]) -> list[str]:
         """The input transformer: see `cell`."""
-        head = cells.find(lines)
-        if head is None:
-            return lines
-        return cells.rewrite(lines, entered=head.magic_follows and _parses(head.words))
-
-    def _enter_before(self, text: str, scope: context.Scope) -> None:
-        """Enter the session of a `%%session` line that a cell magic follows."""
-        head = cells.find(text.splitlines(keepends=True))
-        if head is None or not head.magic_follows or not _parses(head.words):
-            return
-        try:
-            self._enter(session_parser().parse_args(split(head.words)), scope)
-        except Exception as error:
-            # What this hook raises is only printed, so the cell's first call raises it.
-            scope.entered[self.bridge._remote.key] = error
+        return cells.silence(cells.rewrite(lines, cell_magic))
 
     def enter_cell(self, given: argparse.Namespace) -> None:
         """Enter a session for the rest of the running cell.
@@ -212,9 +206,6 @@ class Extension:
                 "%%session needs a cell, and this code runs outside of one; use "
                 f"bridge.session({given.id!r})"
             )
-        self._enter(given, scope)
-
-    def _enter(self, given: argparse.Namespace, scope: context.Scope) -> None:
         session = self.name_session(given)
         scope.entered[self.bridge._remote.key] = session
         if given.release:
@@ -246,14 +237,3 @@ class Extension:
         """The id of the named session in force, if there is one; makes nothing."""
         session = context.in_force(self.bridge._remote.key, context.here())
         return session.id if session is not None else None
-
-
-def _parses(words: str) -> bool:
-    """Whether the words of a `%%session` line can be entered before the cell runs."""
-    try:
-        given = session_parser().parse_args(["--cell", *split(words)])
-        check_id(given.id)
-        Limits(given.max_refs, given.ttl, given.overflow)
-    except BridgeUsageError:
-        return False
-    return not given.clear

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import (
@@ -55,6 +56,11 @@ _COMMANDS = (
     "interrupt",
     "restart",
 )
+
+
+_CALLS = ("call", "new", "attr")
+_PARSED = (*_CALLS, "release")
+_HELP = {"-h", "--help"}
 
 
 @magics_class
@@ -121,12 +127,12 @@ class Bridge(Magics):
         keyword argument. `x = %bridge call ...` assigns, a trailing ; silences.
         `%bridge call -h` says more.
         """
-        words = split(line.rstrip().removesuffix(";"))
+        words = split(line.rstrip().removesuffix(";"))  # silencing is the transformer's work
         if not words:
             return self._bridge
         command, *rest = words
-        if command in ("-h", "--help"):
-            return _Help(type(self).bridge.__doc__ or "")
+        if command in ("-h", "--help") or (command not in _PARSED and _HELP & set(rest)):
+            return _Help(inspect.cleandoc(type(self).bridge.__doc__ or ""))
         if command not in _COMMANDS:
             near = difflib.get_close_matches(command, _COMMANDS, n=2)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -135,7 +141,7 @@ class Bridge(Magics):
                 "`%bridge?` explains them."
             )
         try:
-            if command in ("call", "new", "attr"):
+            if command in _CALLS:
                 return self._call(command, rest, local_ns or {})
             if command == "release":
                 return self._release(rest, local_ns or {})
@@ -239,8 +245,11 @@ class Bridge(Magics):
         %session --clear   none any more
         """
         parser = session_parser()
+        words = split(line)
+        if _HELP & set(words) and (cell is not None or "--cell" in words):
+            parser.error("a cell that runs shows no help; use `%session -h`")
         try:
-            given = parser.parse_args(split(line))
+            given = parser.parse_args(words)
         except HelpShown:
             return None
         if given.cell:

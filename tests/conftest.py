@@ -61,9 +61,7 @@ def no_leaks(request):
 
     def clean():
         return (
-            _threads() <= threads
-            and _children() <= children
-            and len(_descriptors()) <= descriptors
+            _threads() <= threads and _children() <= children and len(_descriptors()) <= descriptors
         )
 
     try:

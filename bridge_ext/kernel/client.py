@@ -203,10 +203,17 @@ class Client(Supervisor):
     # ------------------------------------------------------------ without a session
     def ask(self, verb: str, *args: Any) -> Any:
         """Ask the worker over its control channel; None if there is no worker, or no answer."""
+        return self._ask(pack({"control": verb, "args": list(args)}))
+
+    def describe(self, state: RefState) -> Any:
+        """What the worker knows of a ref; None if it has it no more."""
+        payload = {**base("describe", state.session.id), "args": [state.wire()]}
+        return self._ask(pack({**payload, "generation": state.session.generation}))
+
+    def _ask(self, body: bytes) -> Any:
         incarnation = self.incarnation
         if incarnation is None:
             return None
-        body = pack({"control": verb, "args": list(args)})
         try:
             reply = incarnation.connection.control(body, Deadline(_CONTROL))
         except (TimedOut, Died):
@@ -253,13 +260,15 @@ class Client(Supervisor):
         """
         if owner is not None:
             check_owner(owner)
+        made_id = session_id is None
         session_id = f"session_{uuid.uuid4()}" if session_id is None else check_id(session_id)
         existed = self.sessions.exists(session_id)
         session = self.sessions.named(session_id, limits, tags, context.here().label)
+        session.made_id = session.made_id or made_id
         if existed:
             self.change_limits(session, limits)
         if owner is not None:
-            self.sessions.register_owner(session_id, owner)
+            self.register_owner(session_id, owner)
         return session
 
     def change_limits(self, session: Session, limits: Limits) -> None:
@@ -286,7 +295,7 @@ class Client(Supervisor):
 
     def release_session(self, session: Session, reason: str = "session released") -> Released:
         """End a session; what it freed, as the worker has acknowledged it."""
-        if not self.sessions.releasing(session):
+        if not self.sessions.releasing(session, reason):
             return Released(0, 0)
         payload = {**base("release_session", session.id), "generation": session.generation}
         refs, nbytes = self._release({**payload, "args": [reason]}, session)
@@ -299,6 +308,7 @@ class Client(Supervisor):
         if state.ended():
             return Released(0, 0)
         payload = {**base("release_ref", state.session.id), "args": [state.id]}
+        payload["generation"] = state.session.generation
         refs, nbytes = self._release(payload, state.session)
         state.incarnation.evicted(state.session.id, [state.id], "released")
         self.sessions.publish()

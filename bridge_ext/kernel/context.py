@@ -34,8 +34,7 @@ class Scope:
         label: "cell [7]" or "thread MainThread".
         number: the cell's execution count, 0 for a thread.
         leases: bridge key to the auto-session's lease.
-        entered: bridge key to the session that `%%session` entered for this cell, or to what
-            made that fail.
+        entered: bridge key to the session that `%%session` entered for this cell.
         sticky: shared by the cells of one shell.
     """
 
@@ -44,7 +43,7 @@ class Scope:
     def __init__(self, label: str, number: int = 0, sticky: Sticky | None = None) -> None:
         self.label, self.number = label, number
         self.leases: dict[int, Lease] = {}
-        self.entered: dict[int, Session | Exception] = {}
+        self.entered: dict[int, Session] = {}
         self.sticky = sticky if sticky is not None else Sticky()
         self.context: Context | None = None
 
@@ -119,10 +118,7 @@ def in_force(bridge: int, scope: Scope) -> Session | None:
         if frame.bridge == bridge and frame.session is not None:
             return frame.session
         frame = frame.parent
-    entered = scope.entered.get(bridge)
-    if isinstance(entered, Exception):
-        raise entered
-    return entered or scope.sticky.sessions.get(bridge)
+    return scope.entered.get(bridge) or scope.sticky.sessions.get(bridge)
 
 
 def ambient(bridge: int, bound: Options | None) -> Options:

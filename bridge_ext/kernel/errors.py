@@ -86,12 +86,11 @@ class SessionMismatchError(BridgeError):
         self.ref, self.expected, self.actual = ref, expected, actual
 
     def __str__(self) -> str:
-        target = "session" if self.expected.startswith("auto_") else repr(self.expected)
         return (
             f"{self.ref} belongs to session {self.actual!r}, but this call runs in "
             f"{self.expected!r}. Run it where the ref is, with bridge.session({self.actual!r}) "
             f"or %%session {self.actual}, or re-home the ref without a copy: "
-            f"bridge.move(ref, {target})."
+            f"bridge.move(ref, {self.expected!r})."
         )
 
 

@@ -154,8 +154,9 @@ class Incarnation:
 
     def _releases(self) -> list[Any] | None:
         """Receipts of dropped handles, then the auto-sessions that nothing holds any more."""
-        receipts = self.refs.give_back()
-        ended = self.client.sessions.leases_ended
+        manager = self.client.sessions
+        receipts = self.refs.give_back(self._dropped if manager.heard else None)
+        ended = manager.leases_ended
         sessions = []
         while ended:
             session = ended.popleft()
@@ -165,6 +166,9 @@ class Incarnation:
             if ending is not None:
                 sessions.append(ending)
         return [receipts, sessions] if receipts or sessions else None
+
+    def _dropped(self, state: RefState) -> None:
+        self.client.sessions.tell(RefReleased(state.id, state.session.id, "released"))
 
     # ------------------------------------------------------------ news
     def evicted(self, session_id: str, ref_ids: list[int], reason: str) -> None:

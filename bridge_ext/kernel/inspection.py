@@ -79,7 +79,7 @@ def ref_info(client: Client, state: RefState, holders: Holders) -> RefInfo:
     """One ref."""
     state.check()
     client.settle()
-    row = client.ask("ref", state.id)
+    row = client.describe(state)
     if row is None:
         raise RefNotFoundError(state.text(), state.ended() or "released")
     return _ref_infos(client, [row], holders)[0]

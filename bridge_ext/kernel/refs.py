@@ -16,6 +16,8 @@ from .errors import RefNotFoundError, SessionLostError
 from .model import Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .handles import Ref
     from .incarnation import Incarnation
     from .remote import Remote
@@ -69,7 +71,7 @@ class RefState:
             size = " " + "×".join(map(str, self.shape)) if self.shape else ""
         else:
             size = f" of {self.length}" if self.length is not None else ""
-        where = "" if self.session.auto else f" in {self.session.id!r}"
+        where = "" if self.session.made_id else f" in {self.session.id!r}"
         ended = self.ended()
         return f"<ref {self.type_name}{size}{where}{f' ({ended})' if ended else ''}>"
 
@@ -142,8 +144,11 @@ class RefTable:
         """The state of a ref, if a handle of it was made and not yet given back."""
         return self._states.get(ref_id)
 
-    def give_back(self) -> list[int]:
-        """The receipts of the handles that were dropped, as `id, count, id, count, …`."""
+    def give_back(self, ended: Callable[[RefState], None] | None) -> list[int]:
+        """The receipts of the handles that were dropped, as `id, count, id, count, …`.
+
+        `ended` is told of each ref concerned; it only takes notes.
+        """
         out: list[int] = []
         with self._lock:
             for _ in range(min(len(self.dropped), _PER_MESSAGE)):
@@ -154,6 +159,8 @@ class RefTable:
                     del self._states[state.id]
                 if not state.gone and state.session.live:
                     out += (state.id, state.receipts)
+                    if ended is not None:
+                        ended(state)
                 state.receipts = 0
         return out
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .call import Call
 from .client import Client
+from .display import allowed, display_options
 from .errors import BridgeUsageError
 from .handles import ModuleFunction, Ref
 from .incarnation import Incarnation
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 2.0
 """Seconds a display may take before the inert text is shown instead."""
-_MIME_TYPES = frozenset(("text/plain", "text/html"))
 _NONE: Mapping[str, Any] = {}
 
 
@@ -173,13 +173,10 @@ class Remote(Client):
             return plain
         if incarnation.connection.in_flight:
             return plain
-        begin = start("display", {"args": [state.wire(), {}]})
+        begin = start("display", {"args": [state.wire(), display_options()]})
         call = Call("display", "display", begin, target=state, patience=_PATIENCE)
         try:
             shown = self.request(call)
         except Exception:
             return plain
-        if type(shown) is not dict:
-            return plain
-        allowed = {k: v for k, v in shown.items() if k in _MIME_TYPES and type(v) is str}
-        return {**plain, **allowed}
+        return {**plain, **allowed(shown)}

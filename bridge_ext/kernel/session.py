@@ -68,6 +68,7 @@ class Session:
         "lease",
         "limits",
         "live",
+        "made_id",
         "owners",
         "part",
         "reason",
@@ -87,6 +88,7 @@ class Session:
         self.incarnation = 0
         self.reason = ""
         self.part = part({"session_id": id, "generation": generation})
+        self.made_id = auto
         self.lease: weakref.ref[Lease] | None = None
 
     @property

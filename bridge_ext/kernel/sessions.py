@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import BridgeUsageError, SessionNotFoundError
@@ -21,7 +22,7 @@ from .wire.limits import ENDED_REMEMBERED
 from .wire.payload import check_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from .context import Scope
 
@@ -70,7 +71,8 @@ class SessionManager:
             lease = Lease(session, self.leases_ended)
             session.lease = weakref.ref(lease)
             scope.leases[self._key] = lease
-            return lease
+        self.publish()
+        return lease
 
     def named(
         self,
@@ -85,6 +87,7 @@ class SessionManager:
         task, because the worker has a say in it.
         """
         check_id(session_id)
+        tags = _checked_tags(tags)
         with self._lock:
             session = self._sessions.get(session_id)
             if session is None:
@@ -95,8 +98,9 @@ class SessionManager:
                 if before is not None and _lost(before):
                     session.tags = dict(before.tags)
             if tags:
-                session.tags = {**session.tags, **_checked_tags(tags)}
-            return session
+                session.tags = {**session.tags, **tags}
+        self.publish()
+        return session
 
     def again(self, session: Session, cell: str) -> Session:
         """The living session of this one's id: itself, or one made like it."""
@@ -149,13 +153,14 @@ class SessionManager:
             return [*self._sessions.values(), *lost]
 
     # ------------------------------------------------------------ ending
-    def releasing(self, session: Session) -> bool:
+    def releasing(self, session: Session, reason: str) -> bool:
         """Say that a release is under way; False if the session has already ended."""
         with self._lock:
             if session.status in (Status.RELEASED, Status.LOST):
                 return False
             if session.status is not Status.RELEASING:
                 session.become(Status.RELEASING)
+                session.reason = reason
             return True
 
     def ended(self, session: Session, reason: str, refs: int = 0, nbytes: int = 0) -> None:
@@ -186,7 +191,7 @@ class SessionManager:
         if session.incarnation != incarnation or session.status is Status.INITIALIZING:
             self.ended(session, "cell ended")
             return None
-        self.releasing(session)
+        self.releasing(session, "cell ended")
         return [session.id, session.generation, "cell ended"]
 
     def _bury(self, session: Session) -> None:
@@ -269,7 +274,11 @@ def _lost(session: Session) -> bool:
     return session.status is Status.LOST
 
 
-def _checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def _checked_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
+    if tags is None:
+        return {}
+    if not isinstance(tags, Mapping):
+        raise BridgeUsageError(f"tags={tags!r}: give a mapping of strings to strings")
     for key, value in tags.items():
         if type(key) is not str or type(value) is not str:
             raise BridgeUsageError(f"tags={dict(tags)!r}: keys and values are strings")

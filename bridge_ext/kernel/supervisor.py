@@ -145,6 +145,11 @@ class Supervisor(ABC):
         self.end_worker(incarnation, "was ended by an interrupt")
         return True
 
+    def register_owner(self, session_id: str, owner: object) -> None:
+        """Let an owner hold a session; from now on somebody looks whether it is still there."""
+        self.sessions.register_owner(session_id, owner)
+        self._housekeeper.start()
+
     def flush(self, *, patient: bool = True) -> None:
         """Send the releases that finalizers have queued; unless patient, only if nobody sends."""
         incarnation = self.incarnation

@@ -22,7 +22,6 @@ from .base import Died, Reply, Request, TimedOut
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextvars import Context
     from typing import Any
 
     from ..wire.channel import Channel
@@ -34,10 +33,9 @@ if TYPE_CHECKING:
 class Waiter:
     """A call that waits: `wake` exists once it sleeps while another reads."""
 
-    __slots__ = ("context", "reply", "wake")
+    __slots__ = ("reply", "wake")
 
-    def __init__(self, context: Context | None) -> None:
-        self.context = context
+    def __init__(self) -> None:
         self.reply: Reply | None = None
         self.wake: Any = None
 
@@ -64,7 +62,6 @@ class Exchange:
         self._pending: dict[int, Waiter] = {}
         self._reader: Waiter | None = None
         self._last_id = 0
-        self._last_context: Context | None = None
         self._poll = select.poll()
         self._data = channel.socket.fileno()
         for fd in (self._data, *output.descriptors):
@@ -88,14 +85,18 @@ class Exchange:
         context = origin.context
         if context is None:
             context = origin.context = origin.output()
-        waiter = Waiter(context)
+        waiter = Waiter()
         channel = self._channel
         with channel.send_lock:
             call_id = self._last_id = self._last_id + 1
             releases, declarations = outgoing(request.session, request.helper)
-            head = pack([call_id, deadline.seconds, releases, declarations, origin.label])
+            if self._pending:
+                self._output.expect_mark(call_id, context)
+                declarations = [*(declarations or ()), ["mark", call_id]]
+            else:
+                self._output.alone(context)
             self._pending[call_id] = waiter
-            self._last_context = context
+            head = pack([call_id, deadline.seconds, releases, declarations, origin.label])
             try:
                 channel.send(Kind.REQUEST, head, request.body, request.buffers)
             except OSError:
@@ -156,7 +157,7 @@ class Exchange:
             self.take_types(types)
         owner = waiter if found == call_id else self._pending.get(found)
         if self._output.poll(0):
-            self._output.show(owner.context if owner is not None else self._last_context)
+            self._output.show()
         if owner is waiter:
             waiter.reply = Reply(frame.body, frame.buffers)
         elif owner is not None:
@@ -179,28 +180,21 @@ class Exchange:
             if any(fd == self._data for fd, _ in ready):
                 return
             if ready:
-                self._output.show(self.running_context())
+                self._output.show()
             for fd, event in ready:
                 if not event & select.POLLIN:  # the worker closed this pipe
                     self._poll.unregister(fd)
             if deadline.passed:
                 raise TimedOut
 
-    def running_context(self) -> Context | None:
-        """Where output belongs: to the oldest call that waits, else to the last one."""
-        with self._lock:
-            for waiter in self._pending.values():
-                return waiter.context
-        return self._last_context
-
     def show_late_output(self) -> None:
         """Show output written while no call waits, by a thread of the worker."""
         with self._lock:
             if self._reader is not None:
                 return
-            self._reader = idle = Waiter(None)
+            self._reader = idle = Waiter()
         try:
-            self._output.show(self._last_context)
+            self._output.show()
         finally:
             self._leave(0, idle)
 

@@ -88,6 +88,7 @@ class LocalConnection(Connection):
             if watched is not None:
                 self._watched.register(watched, select.POLLIN)
         with self._data.send_lock:
+            config = {**config, "output_token": self._output.token}
             self._data.send(Kind.HELLO, pack([0, None]), pack(config))
 
     # ------------------------------------------------------------ calls
@@ -119,7 +120,7 @@ class LocalConnection(Connection):
             self._process.wait(NEVER, _BURIAL)
         death = self._bury()
         with contextlib.suppress(OSError):
-            self._output.show(self._exchange.running_context())
+            self._output.show()
         if isinstance(error, ProtocolError):
             return Died(Death(f"broke the protocol ({error}) and was ended"))
         return Died(death)
@@ -133,7 +134,7 @@ class LocalConnection(Connection):
             interrupts.let_go(held)
 
     def _ask(self, body: bytes, deadline: Deadline, held: Any) -> Reply:
-        waiter = Waiter(None)
+        waiter = Waiter()
         waiter.sleeps()
         with self._control.send_lock:
             if self._death is not None:

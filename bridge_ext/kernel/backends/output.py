@@ -7,12 +7,16 @@ import logging
 import os
 import select
 import sys
+from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context
+    from typing import Any
 
 _CHUNK = 65536
+_ID = Struct("<Q")
 _MOST = 1 << 21
 """Bytes shown at the end of one call: what both pipes hold at most, so that a thread of the
 worker that never stops printing cannot hold the reply back."""
@@ -21,48 +25,121 @@ _log = logging.getLogger("bridge_ext.output")
 
 
 class Output:
-    """Two pipes. `show` is called by one thread at a time: whoever reads the data channel."""
+    """Two pipes. `show` is called by one thread at a time: whoever reads the data channel.
+
+    Output belongs to the call that runs. While one call waits at a time, that is simply the last
+    that was sent. Where calls queue at the worker, it writes a *mark* into both pipes as each one
+    begins: a token that no output can contain by chance, and the call's id.
+
+    Attributes:
+        context: of the call whose output comes, as long as no mark says otherwise.
+        token: what a mark begins with.
+    """
 
     def __init__(self, out: int, err: int) -> None:
-        make = codecs.getincrementaldecoder("utf-8")
-        self._decoders = {out: make(errors="replace"), err: make(errors="replace")}
-        self._err = err
         self.descriptors = (out, err)
+        self.token = os.urandom(16)
+        self.context: Context | None = None
+        self._marked: dict[int, Context | None] = {}
+        self._pipes = {out: _Pipe(out, sys_stdout), err: _Pipe(err, sys_stderr)}
         self._poll = select.poll()
         for fd in self.descriptors:
             self._poll.register(fd, select.POLLIN)
         self.poll = self._poll.poll
 
-    def show(self, context: Context | None) -> bool:
-        """Write what is there to this process's stdout and stderr, as they are in `context`."""
+    def expect_mark(self, call_id: int, context: Context | None) -> None:
+        """A call is sent while others wait: its output comes behind its mark."""
+        self._marked[call_id] = context
+
+    def alone(self, context: Context | None) -> None:
+        """A call is sent while no other waits: all that comes is its output."""
+        self.context = context
+        if self._marked:
+            self._marked.clear()
+            for pipe in self._pipes.values():
+                pipe.context = None
+
+    def show(self) -> bool:
+        """Write what is there where it belongs; whether there was anything."""
         ready = self._poll.poll(0)
         shown = 0
         while ready and shown < _MOST:
             for fd, _ in ready:
-                shown += self._one(fd, context)
+                shown += self._one(self._pipes[fd])
             ready = self._poll.poll(0)
         return shown > 0
 
-    def _one(self, fd: int, context: Context | None) -> int:
+    def _one(self, pipe: _Pipe) -> int:
         try:
-            data = os.read(fd, _CHUNK)
+            data = os.read(pipe.fd, _CHUNK)
         except (BlockingIOError, OSError):
             data = b""
         if not data:
-            self._poll.unregister(fd)
+            self._poll.unregister(pipe.fd)
             return 0
-        text = self._decoders[fd].decode(data)
-        if context is None:
-            self._write(fd, text)
+        if self._marked or pipe.held:
+            self._show_marked(pipe, pipe.held + data)
         else:
-            # A copy, because a context can be entered only once at a time.
-            context.copy().run(self._write, fd, text)
+            pipe.write(data, pipe.context or self.context)
         return len(data)
 
-    def _write(self, fd: int, text: str) -> None:
-        stream = sys.stderr if fd == self._err else sys.stdout
+    def _show_marked(self, pipe: _Pipe, data: bytes) -> None:
+        """Write data that may hold marks, each part in its call's context."""
+        size = len(self.token) + _ID.size
+        while (at := data.find(self.token)) >= 0 and len(data) >= at + size:
+            pipe.write(data[:at], pipe.context or self.context)
+            call_id = _ID.unpack_from(data, at + len(self.token))[0]
+            pipe.context = self._marked.get(call_id, pipe.context)
+            data = data[at + size :]
+        keep = len(data) - at if at >= 0 else _overlap(data, self.token)
+        pipe.held = data[len(data) - keep :]
+        pipe.write(data[: len(data) - keep], pipe.context or self.context)
+
+
+class _Pipe:
+    """One of the two: its decoder, and whose output is being read from it."""
+
+    __slots__ = ("_decoder", "_stream", "context", "fd", "held")
+
+    def __init__(self, fd: int, stream: Callable[[], Any]) -> None:
+        self.fd, self._stream = fd, stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self.context: Context | None = None
+        self.held = b""
+        """The beginning of a mark whose end has not come yet."""
+
+    def write(self, data: bytes, context: Context | None) -> None:
+        text = self._decoder.decode(data)
+        if not text:
+            return
+        if context is None:
+            self._write(text)
+        else:
+            # A copy, because a context can be entered only once at a time.
+            context.copy().run(self._write, text)
+
+    def _write(self, text: str) -> None:
+        stream = self._stream()
         try:
             stream.write(text)
             stream.flush()
         except Exception:
             _log.warning("the worker's output could not be written", exc_info=True)
+
+
+def _overlap(data: bytes, token: bytes) -> int:
+    """How many bytes at the end of data may be the beginning of a token."""
+    for size in range(min(len(data), len(token) - 1), 0, -1):
+        if data.endswith(token[:size]):
+            return size
+    return 0
+
+
+def sys_stdout() -> Any:
+    """Where stdout goes now, which `%%capture` and others change."""
+    return sys.stdout
+
+
+def sys_stderr() -> Any:
+    """Where stderr goes now."""
+    return sys.stderr

@@ -86,8 +86,10 @@ class Lowering:
         self._open.add(key)
         try:
             out = [] if mark is None else [mark.ext]
-            lower, after = self.lower, depth + 1
-            out.extend([lower(item, after) for item in items])
+            after = depth + 1
+            for item in items:  # no call of `lower`: one frame less of Python's stack a level
+                rule = _RULES.get(type(item)) or _late_rule(type(item))
+                out.append(self.leaf(item) if rule is None else rule(self, item, after))
             return out
         finally:
             self._open.discard(key)

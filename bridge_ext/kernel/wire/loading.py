@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 import msgpack
 
@@ -24,6 +25,7 @@ _MALFORMED = (
     ImportError,
     RecursionError,
     MemoryError,
+    struct.error,
 )
 
 

@@ -10,7 +10,7 @@ from ..wire.loading import plain
 from .dispatcher import request_head
 from .failure import encode_failure
 from .holding import SessionEnded, Spec
-from .views import ref_count, ref_row, ref_rows, session_rows
+from .views import ref_count, ref_rows, session_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ class Control:
             return store.view(session_rows)
         if verb == "refs":
             return store.view(lambda sessions, refs: ref_rows(sessions, refs, args[0]))
-        if verb == "ref":
-            return store.view(lambda sessions, refs: ref_row(sessions, refs, args[0]))
         if verb == "limit":
             return store.limit(Spec(*args))
         raise ProtocolError(f"unknown control request {verb!r}")

@@ -50,6 +50,9 @@ class Host:
     def announce(self, event: str, details: list[Any]) -> None:
         """Tell the kernel, one way: ("evicted" | "ended", details)."""
 
+    def mark_output(self, call_id: int) -> None:
+        """What is written from now on is the output of that call."""
+
     def wake_clock(self) -> None:
         """The next timer rings earlier than before."""
 
@@ -137,6 +140,8 @@ class Dispatcher:
             elif kind == "helper":
                 name, data = details
                 self._helpers[name] = Pickled(data, 0, [])
+            elif kind == "mark":
+                self._host.mark_output(*details)
             elif kind == "environment":
                 set_environment(*details)
             else:
@@ -247,8 +252,8 @@ class Dispatcher:
         return self._outbox.reply(entry.obj, False, session, cell)
 
     def _display(self, payload: Payload, session: Session, cell: str) -> Answer:
-        ref, _ = payload["args"]
-        return pack([0, mime_bundle(self._target(ref, session).obj)]), []
+        ref, options = payload["args"]
+        return pack([0, mime_bundle(self._target(ref, session).obj, options)]), []
 
     # ------------------------------------------------------------ either channel
     def _describe(self, payload: Payload, session: Session | None, cell: str) -> Answer:

@@ -5,7 +5,9 @@ This runs the object's own repr code, so it happens only when a kernel asks for 
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sys
 
 from ..wire.limits import MAX_DISPLAY
 from .introspect import name_of
@@ -18,8 +20,28 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _REPRS = (("text/html", "_repr_html_"),)
 
 
-def mime_bundle(obj: Any) -> dict[str, str]:
-    """MIME type to text; a representation that fails or is too large is left out."""
+def mime_bundle(obj: Any, options: dict[str, Any]) -> dict[str, str]:
+    """MIME type to text; a representation that fails or is too large is left out.
+
+    Args:
+        obj: what is shown.
+        options: display options by library, as the kernel has them.
+    """
+    with _pandas_options(options.get("pandas")):
+        return _bundle(obj)
+
+
+def _pandas_options(options: dict[str, Any] | None) -> Any:
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not options:
+        return contextlib.nullcontext()
+    try:
+        return pandas.option_context(*[x for pair in options.items() for x in pair])
+    except Exception:
+        return contextlib.nullcontext()  # another version, with other options
+
+
+def _bundle(obj: Any) -> dict[str, str]:
     bundle = {}
     for mime, method in _REPRS:
         text = _call(obj, method)

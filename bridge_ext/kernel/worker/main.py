@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -106,6 +107,7 @@ class Worker(Host):
             die()
         config = plain.load(hello.body)
         self._prepare(config)
+        self._token: bytes = config["output_token"]
         self._dispatcher = Dispatcher(config, self)
         self._answers = Control(self._dispatcher)
         os.register_at_fork(after_in_child=self._after_fork)
@@ -197,6 +199,13 @@ class Worker(Host):
         """Send a notice on the control channel."""
         with self._control.send_lock:
             self._control.send(Kind.NOTICE, pack([event]), pack(details))
+
+    def mark_output(self, call_id: int) -> None:
+        """Write a mark into both pipes, behind all that was written before."""
+        _flush()
+        mark = self._token + struct.pack("<Q", call_id)
+        os.write(1, mark)
+        os.write(2, mark)
 
     def wake_clock(self) -> None:
         """Make the control thread look at the clock."""

@@ -1,0 +1,217 @@
+"""One rule resolves the session of every call path, for the payload and for the route."""
+
+import itertools
+from functools import partial
+
+import pytest
+
+import bridge_ext
+from bridge_ext import BridgeUsageError, SessionMismatchError
+from bridge_ext.kernel.backends.memory import MemoryBackend, MemoryConnection
+from bridge_ext.kernel.resolution import resolve
+from bridge_ext.kernel.wire.loading import Loading
+from bridge_ext.kernel.wire.marks import Ext
+from bridge_ext.kernel.wire.payload import CallType
+
+OPEN = Loading(dict.fromkeys((Ext.REF_ARG, Ext.PICKLE, Ext.MODULE), bytes))
+
+
+@pytest.mark.parametrize(
+    ("option", "target", "in_force"),
+    list(itertools.product(["option", None], ["target", None], ["in force", None])),
+)
+def test_the_rule(option, target, in_force):
+    expected = option or target or in_force or "auto"
+    assert resolve(option, target, in_force, lambda: "auto") == expected
+
+
+class SpyBackend(MemoryBackend):
+    """The memory backend, noting each payload and where it was routed."""
+
+    def __init__(self):
+        self.seen = []
+
+    def open(self, incarnation, config):
+        spy = self
+
+        class Connection(MemoryConnection):
+            def call(self, request, outgoing, deadline, finish):
+                spy.note(request.body, request.session)
+                return super().call(request, outgoing, deadline, finish)
+
+            def control(self, body, deadline):
+                spy.note(body, None)
+                return super().control(body, deadline)
+
+        return Connection(incarnation, config)
+
+    def note(self, body, route):
+        payload = OPEN.load(body)
+        if "call_type" in payload and payload["session_id"] != "none":
+            self.seen.append((payload, route))
+
+
+@pytest.fixture
+def spy():
+    backend = SpyBackend()
+    with bridge_ext.Bridge(backend) as bridge:
+        bridge.register_helper(lambda x=None: x, "same")
+        yield bridge, backend.seen
+
+
+class Held:
+    def __init__(self):
+        self.x = 1
+
+    def f(self):
+        return 1
+
+
+# What each call type looks like at the surface, without a target and on one.
+BY_PATH = {
+    CallType.FUNCTION: lambda b: b.module("math").sqrt(4.0),
+    CallType.DYNAMIC: lambda b: b.call("math.sqrt", 4.0),
+    CallType.CLASS: lambda b: b.new("list"),
+    CallType.MODULE_ATTR: lambda b: b.attr("math.pi"),
+    CallType.HELPER: lambda b: b.helper("same"),
+    CallType.STREAM: lambda b: b.stream("range", 3),
+    CallType.PUT: lambda b: b.put([1]),
+    CallType.KEPT: lambda b: b.kept(),
+}
+ON_REF = {
+    CallType.FUNCTION: lambda b, r: r == 3,
+    CallType.METHOD: lambda b, r: b.method(r, "f"),
+    CallType.GET_ATTR: lambda b, r: b.get(r, "x"),
+    CallType.SET_ATTR: lambda b, r: b.set(r, "x", 5),
+    CallType.STREAM_NEXT: lambda b, r: next(b.method(r, "__iter__")),
+    CallType.FETCH: lambda b, r: b.fetch(r),
+    CallType.KEEP: lambda b, r: b.keep(r, "name"),
+    CallType.DESCRIBE: lambda b, r: b.info(r),
+    CallType.DISPLAY: lambda b, r: r._repr_mimebundle_(),
+    CallType.RELEASE_REF: lambda b, r: b.release(r),
+}
+ELSEWHERE = {CallType.MOVE, CallType.RELEASE_SESSION}  # these name their session themselves
+
+
+def test_no_call_type_is_left_out():
+    assert BY_PATH.keys() | ON_REF.keys() | ELSEWHERE == set(CallType)
+
+
+def last(seen, call_type):
+    return [(p, route) for p, route in seen if p["call_type"] == call_type.value][-1]
+
+
+def expect(seen, call_type, session_id):
+    payload, route = last(seen, call_type)
+    assert payload["session_id"] == session_id
+    if route is not None:
+        assert (route.id, route.generation) == (session_id, payload["generation"])
+
+
+class Sample:
+    """An object on which every call type can be made."""
+
+    def __init__(self):
+        self.x = 1
+
+    def f(self):
+        return 1
+
+    def __iter__(self):
+        return iter([1])
+
+    def __eq__(self, other):
+        return False
+
+    __hash__ = None
+
+
+def sample(bridge):
+    return bridge.put(Sample())
+
+
+@pytest.mark.parametrize("call_type", BY_PATH, ids=lambda c: c.value)
+def test_a_call_by_path_runs_in_the_auto_session_of_its_scope(spy, call_type):
+    bridge, seen = spy
+    BY_PATH[call_type](bridge)
+    expect(seen, call_type, bridge.current_session())
+    assert bridge.current_session().startswith("auto_")
+
+
+@pytest.mark.parametrize("call_type", BY_PATH, ids=lambda c: c.value)
+def test_a_call_by_path_runs_in_the_session_in_force(spy, call_type):
+    bridge, seen = spy
+    with bridge.session("named"):
+        BY_PATH[call_type](bridge)
+    expect(seen, call_type, "named")
+
+
+@pytest.mark.parametrize("call_type", BY_PATH, ids=lambda c: c.value)
+def test_an_option_beats_the_session_in_force(spy, call_type):
+    bridge, seen = spy
+    with bridge.session("named"), bridge.options(session="option"):
+        BY_PATH[call_type](bridge)
+    expect(seen, call_type, "option")
+
+
+@pytest.mark.parametrize("call_type", ON_REF, ids=lambda c: c.value)
+@pytest.mark.parametrize("home", ["auto", "named"])
+def test_a_call_on_a_ref_runs_in_the_session_of_the_ref(spy, call_type, home):
+    bridge, seen = spy
+    if home == "auto":
+        ref, expected = sample(bridge), bridge.current_session()
+    else:
+        with bridge.session("home"):
+            ref, expected = sample(bridge), "home"
+    with bridge.session("in-force"):
+        ON_REF[call_type](bridge, ref)
+    expect(seen, call_type, expected)
+
+
+CALLS_ON_REF = ON_REF.keys() - {CallType.DESCRIBE, CallType.DISPLAY, CallType.RELEASE_REF}
+
+
+@pytest.mark.parametrize("call_type", sorted(CALLS_ON_REF), ids=lambda c: c.value)
+def test_under_an_option_an_auto_target_is_borrowed(spy, call_type):
+    bridge, seen = spy
+    ref = sample(bridge)
+    with bridge.options(session="option"):
+        if call_type is CallType.STREAM_NEXT:
+            stream = bridge.options(session="option").method(ref, "__iter__")
+            assert next(stream) == 1
+        else:
+            ON_REF[call_type](bridge, ref)
+    expect(seen, call_type, "option")
+
+
+@pytest.mark.parametrize("call_type", sorted(CALLS_ON_REF), ids=lambda c: c.value)
+def test_an_option_that_contradicts_a_named_target_is_refused_before_anything_is_sent(
+    spy, call_type
+):
+    bridge, seen = spy
+    with bridge.session("home"):
+        ref = sample(bridge)
+        stream = bridge.method(ref, "__iter__")
+    before = len(seen)
+    streaming = call_type is CallType.STREAM_NEXT
+    act = partial(next, stream) if streaming else partial(ON_REF[call_type], bridge, ref)
+    within = (bridge.session("home"), bridge.options(session="option"))
+    with within[0], within[1], pytest.raises(SessionMismatchError) as info:
+        act()
+    assert (info.value.expected, info.value.actual) == ("option", "home")
+    assert len(seen) == before
+
+
+def test_move_and_release_name_their_session_themselves(spy):
+    bridge, seen = spy
+    ref = sample(bridge)
+    bridge.move(ref, "target")
+    expect(seen, CallType.MOVE, "target")
+    bridge.release("target")
+    expect(seen, CallType.RELEASE_SESSION, "target")
+
+
+def test_a_bad_session_option_is_refused(spy):
+    bridge, _ = spy
+    with pytest.raises(BridgeUsageError, match="is no session id"):
+        bridge.options(session="")
