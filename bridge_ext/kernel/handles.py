@@ -11,8 +11,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .errors import EncodeError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from .refs import RefState
 
@@ -72,6 +74,8 @@ class Ref:
         state.client.set_attr(state, name, value)
 
     def __delattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(f"{name!r} is not deleted through a ref", name=name)
         _run(self, "builtins", "delattr", self, name)
 
     def __str__(self) -> str:
@@ -111,6 +115,9 @@ class Ref:
     def __buffer__(self, flags: int) -> memoryview:
         raise _must_fetch(self, "a buffer")
 
+    def __bytes__(self) -> bytes:
+        raise _must_fetch(self, "bytes")
+
     def __index__(self) -> int:
         raise _must_fetch(self, "an index")
 
@@ -126,6 +133,18 @@ class StreamRef(Ref):
     def __next__(self) -> Any:
         state = self._bridge_state
         return state.client.stream_next(state)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self
+
+    async def __anext__(self) -> Any:
+        import asyncio
+
+        end = object()
+        item = await asyncio.to_thread(next, self, end)
+        if item is end:
+            raise StopAsyncIteration
+        return item
 
 
 class Module:
@@ -180,7 +199,7 @@ class ModuleFunction:
     def __repr__(self) -> str:
         return f"<function {clean(self._bridge_module)}.{clean(self._bridge_name)} in the worker>"
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, in the worker."""
         return self._bridge_client.call_function(
             self._bridge_module, self._bridge_name, args, kwargs
@@ -228,7 +247,7 @@ def _function_of(operator: str) -> tuple[str, str]:
 
 
 def _named(name: str) -> Callable[..., Any]:
-    def special(self: Ref, *args: Any, **kwargs: Any) -> Any:
+    def special(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
         state = self._bridge_state
         return state.client.method(state, name, args, kwargs)
 
@@ -236,8 +255,14 @@ def _named(name: str) -> Callable[..., Any]:
 
 
 def _exit(self: Ref, kind: Any, error: Any, traceback: Any) -> Any:
+    """Leave a remote context; a traceback cannot travel, and not every exception can."""
     state = self._bridge_state
-    return bool(state.client.method(state, "__exit__", (kind, error, None), {}))
+    try:
+        return bool(state.client.method(state, "__exit__", (kind, error, None), {}))
+    except EncodeError:
+        plain = next(c for c in kind.__mro__ if c.__module__ == "builtins")
+        stand_in = (plain, plain(str(error)), None)
+        return bool(state.client.method(state, "__exit__", stand_in, {}))
 
 
 _BINARY = [

@@ -13,7 +13,7 @@ from .handles import clean
 from .model import RefInfo, SessionInfo, WorkerInfo
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .custody import Custodian
     from .handles import Ref
     from .refs import RefState
     from .session import Session
@@ -28,17 +28,17 @@ def python_code(handles: list[Ref]) -> dict[int, tuple[str, ...]]:
 
 
 # ---------------------------------------------------------------- sessions
-def sessions(client: Client) -> list[SessionInfo]:
+def sessions(client: Custodian) -> list[SessionInfo]:
     """Every session."""
     return _session_infos(client, client.sessions.all())
 
 
-def session_info(client: Client, session: Session) -> SessionInfo:
+def session_info(client: Custodian, session: Session) -> SessionInfo:
     """One session."""
     return _session_infos(client, [session])[0]
 
 
-def _session_infos(client: Client, wanted: list[Session]) -> list[SessionInfo]:
+def _session_infos(client: Custodian, wanted: list[Session]) -> list[SessionInfo]:
     client.settle()
     rows = {(row[0], row[1]): row for row in client.ask("sessions") or ()}
     incarnation = client.incarnation
@@ -69,13 +69,13 @@ def _session_infos(client: Client, wanted: list[Session]) -> list[SessionInfo]:
 
 
 # ---------------------------------------------------------------- refs
-def refs(client: Client, session: str | None, holders: Holders) -> list[RefInfo]:
+def refs(client: Custodian, session: str | None, holders: Holders) -> list[RefInfo]:
     """The refs of one session, or of all."""
     client.settle()
     return _ref_infos(client, client.ask("refs", session) or [], holders)
 
 
-def ref_info(client: Client, state: RefState, holders: Holders) -> RefInfo:
+def ref_info(client: Custodian, state: RefState, holders: Holders) -> RefInfo:
     """One ref."""
     state.check()
     client.settle()
@@ -85,7 +85,7 @@ def ref_info(client: Client, state: RefState, holders: Holders) -> RefInfo:
     return _ref_infos(client, [row], holders)[0]
 
 
-def _ref_infos(client: Client, rows: list[list[Any]], holders: Holders) -> list[RefInfo]:
+def _ref_infos(client: Custodian, rows: list[list[Any]], holders: Holders) -> list[RefInfo]:
     incarnation = client.incarnation
     handles: dict[int, Ref] = {}
     for row in rows:
@@ -135,7 +135,7 @@ def _ref_info(row: list[Any], handle: Ref | None, names: dict[int, tuple[str, ..
 
 
 # ---------------------------------------------------------------- the worker
-def status(client: Client) -> WorkerInfo:
+def status(client: Custodian) -> WorkerInfo:
     """The worker, as far as it answers."""
     client.settle()
     incarnation = client.incarnation

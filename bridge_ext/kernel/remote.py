@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .call import Call
-from .client import Client
+from .custody import Custodian
 from .display import allowed, display_options
 from .errors import BridgeUsageError
 from .handles import ModuleFunction, Ref
@@ -28,7 +28,7 @@ _PATIENCE = 2.0
 _NONE: Mapping[str, Any] = {}
 
 
-class Remote(Client):
+class Remote(Custodian):
     """A client with every call path."""
 
     def incarnate(self, connection: Connection) -> Incarnation:

@@ -32,7 +32,7 @@ def encode_failure(error: BaseException, hidden: frozenset[str] = frozenset()) -
     return [
         module_of(type(error)),
         name_of(type(error)),
-        _plain(list(error.args)),
+        _plain(_arguments(error)),
         _plain(_attributes(error)),
         _text(error),
         _traceback(error, hidden),
@@ -52,9 +52,16 @@ _OWN = _own_names()
 def _attributes(error: BaseException) -> dict[str, Any]:
     found = getattr(error, "__dict__", {})
     out = {k: v for k, v in dict(found).items() if type(k) is str and not k.startswith("__")}
-    if isinstance(error, (AttributeError, NameError)) and type(error.name) is str:
+    if isinstance(error, (AttributeError, NameError, ImportError)) and type(error.name) is str:
         out["name"] = error.name
     return out
+
+
+def _arguments(error: BaseException) -> list[Any]:
+    """What to make it of again; an OSError keeps its file names elsewhere."""
+    if isinstance(error, OSError) and error.filename is not None and len(error.args) == 2:
+        return [*error.args, error.filename, None, error.filename2]
+    return list(error.args)
 
 
 def _plain(value: Any) -> Any:

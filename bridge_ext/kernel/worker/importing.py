@@ -115,7 +115,7 @@ def _module_names(missing: str) -> list[str]:
 
 
 def _near(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=3)
+    near = difflib.get_close_matches(name, dict.fromkeys(names), n=3)
     return f"; did you mean {', '.join(map(repr, near))}?" if near else "."
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MRO = type.__dict__["__mro__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
+_MODULE = type.__dict__["__module__"].__get__
 _QUALNAME = type.__dict__["__qualname__"].__get__
 
 BINARY = [
@@ -87,7 +88,7 @@ def name_of(t: type) -> str:
 
 def module_of(t: type) -> str:
     """The module the type says it is from."""
-    module = _DICT(t).get("__module__", "builtins")
+    module = _MODULE(t)  # types written in C have it in their name, not in their dictionary
     return module if type(module) is str else "builtins"
 
 
