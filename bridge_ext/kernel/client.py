@@ -193,6 +193,7 @@ class Client(Supervisor):
 
 
 def as_it_came(reply: Reply) -> Reply:
+    """A reply, to be opened later."""
     return reply
 
 
