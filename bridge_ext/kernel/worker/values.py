@@ -255,7 +255,7 @@ class Outbox:
                     spec.generation,
                     entry.type.id,
                     length,
-                    shape and list(shape),
+                    None if shape is None else list(shape),
                     nbytes,
                     estimated,
                 ]

@@ -69,7 +69,7 @@ def _row(entry: Entry, now: float) -> Row:
         name_of(type(entry.obj)),
         module_of(type(entry.obj)),
         length,
-        shape and list(shape),
+        None if shape is None else list(shape),
         nbytes,
         estimated,
         now - entry.made,
