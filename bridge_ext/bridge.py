@@ -71,7 +71,7 @@ class Bridge(Calls):
         )
         if memory_limit is not None:
             self._need("memory_limit")
-        self._remote = Remote(
+        self._client = Remote(
             self._backend,
             config,
             Limits(max_refs, ttl_seconds, overflow),
@@ -97,6 +97,7 @@ class Bridge(Calls):
         kill: bool | None = None,
         idempotent: bool | None = None,
         fetch: bool | None = None,
+        **unknown: Any,
     ) -> BoundCalls:
         """The same bridge with runtime options; also a context manager.
 
@@ -106,7 +107,16 @@ class Bridge(Calls):
             kill: whether a timeout may end the worker.
             idempotent: the call may run twice: it is tried again once if its worker dies.
             fetch: None the usual rule, True results by value, False results as refs.
+            **unknown: refused, by name.
+
+        Raises:
+            BridgeUsageError: a value that has no meaning, or an option that does not exist.
         """
+        if unknown:
+            raise BridgeUsageError(
+                f"There is no option {', '.join(unknown)}: give session, timeout, kill, "
+                "idempotent or fetch"
+            )
         if session is not None:
             self._remote.sessions.named(session, cell=context.here().label)
         options = Options(session, timeout, kill, idempotent, fetch)
@@ -326,9 +336,10 @@ class Bridge(Calls):
     # ------------------------------------------------------------ life
     def close(self) -> None:
         """Release everything and end the worker; returns when it is reaped."""
-        self._remote.close()
+        self._client.close()
 
     def __enter__(self) -> Bridge:
+        _ = self._remote  # raises if it is closed
         return self
 
     def __exit__(
@@ -340,4 +351,4 @@ class Bridge(Calls):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Bridge {self._backend.name}{', closed' if self._remote.closed else ''}>"
+        return f"<Bridge {self._backend.name}{', closed' if self._client.closed else ''}>"

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Any
 
 from .kernel import context
-from .kernel.errors import BridgeUsageError, InvalidRefError
+from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
 from .kernel.handles import Ref, StreamRef
 
 if TYPE_CHECKING:
@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 class Calls:
     """The functions that make calls; on a bridge, and on a bridge with options."""
 
-    _remote: Remote
+    _client: Remote
     _bound: Options | None = None
+
+    @property
+    def _remote(self) -> Remote:
+        """The client, as long as it is not closed.
+
+        Raises:
+            BridgeClosedError: it is.
+        """
+        if self._client.closed:
+            raise BridgeClosedError(self._client.closed)
+        return self._client
 
     def call(self, path: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function in the worker.
@@ -50,7 +61,7 @@ class Calls:
             ...     bridge.call("math.sqrt", 4)
             2.0
         """
-        return self._remote.by_path("dynamic", path, args, kwargs, self._bound)
+        return self._client.by_path("dynamic", path, args, kwargs, self._bound)
 
     def new(self, path: str, /, *args: Any, **kwargs: Any) -> Ref:
         """Make an instance in the worker; always a ref, of plain data too."""
@@ -123,7 +134,7 @@ class Calls:
                 f"it is {type(ref).__name__}; a ref is what bridge.new, put and calls return",
             )
         state = ref._bridge_state
-        if state.client is not self._remote:
+        if state.client is not self._client:
             raise InvalidRefError(repr(ref), "it belongs to another bridge")
         return state
 
@@ -136,7 +147,7 @@ class BoundCalls(Calls):
     """
 
     def __init__(self, remote: Remote, options: Options) -> None:
-        self._remote, self._bound = remote, options
+        self._client, self._bound = remote, options
 
     def __enter__(self) -> BoundCalls:
         context.enter(self._remote.key, self, None, self._bound)
@@ -169,6 +180,8 @@ class SessionBlock:
         return self._session.id
 
     def __enter__(self) -> SessionBlock:
+        if self._remote.closed:
+            raise BridgeClosedError(self._remote.closed)
         self._session = self._remote.sessions.again(self._session, context.here().label)
         context.enter(self._remote.key, self, self._session, None)
         return self

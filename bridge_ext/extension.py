@@ -172,21 +172,21 @@ class Extension:
             return
         self._end(running)
         del running  # or it would hold the scope that is to be released now
-        self.bridge._remote.flush()
+        self.bridge._client.flush()
 
     def _end_loading(self) -> None:
         loading, self._loading = self._loading, None
         if loading is not None:
             self._end(loading)
             del loading
-            self.bridge._remote.flush()
+            self.bridge._client.flush()
 
     def _end(self, running: _Running) -> None:
         running.reset()
         scope = running.scope
         for session_id in self._releases.pop(scope, ()) if self._releases else ():
             self.bridge.release(session_id)
-        if self.bridge._remote.strict:
+        if self.bridge._client.strict:
             scope.leases.clear()
 
     # ------------------------------------------------------------ %%session
@@ -207,7 +207,7 @@ class Extension:
                 f"bridge.session({given.id!r})"
             )
         session = self.name_session(given)
-        scope.entered[self.bridge._remote.key] = session
+        scope.entered[self.bridge._client.key] = session
         if given.release:
             self._releases.setdefault(scope, []).append(given.id)
 
@@ -235,5 +235,5 @@ class Extension:
 
     def named_in_force(self) -> str | None:
         """The id of the named session in force, if there is one; makes nothing."""
-        session = context.in_force(self.bridge._remote.key, context.here())
+        session = context.in_force(self.bridge._client.key, context.here())
         return session.id if session is not None else None

@@ -51,12 +51,20 @@ def equal(a, b):
     if isinstance(a, dict):
         return len(a) == len(b) and all(map(equal, a.items(), b.items()))
     if isinstance(a, (set, frozenset)):
-        return sorted(map(repr, a)) == sorted(map(repr, b))
+        return sorted(map(canonical, a)) == sorted(map(canonical, b))
     if isinstance(a, slice):
         return equal((a.start, a.stop, a.step), (b.start, b.stop, b.step))
     if isinstance(a, (decimal.Decimal, datetime.datetime, datetime.time)):
         return repr(a) == repr(b)
     return bool(a == b)
+
+
+def canonical(x):
+    """Text that is the same for equal hashable values of equal types."""
+    if isinstance(x, (tuple, frozenset)):
+        parts = map(canonical, x)
+        return f"{type(x).__name__}{[*parts] if isinstance(x, tuple) else sorted(parts)}"
+    return f"{type(x).__name__} {x!r}"
 
 
 zones = st.one_of(

@@ -16,6 +16,7 @@ from .errors import (
     BridgeError,
     CallTimeoutError,
     EncodeError,
+    ProtocolError,
     RefNotFoundError,
     WorkerDiedError,
     lost,
@@ -68,7 +69,16 @@ class Client(Supervisor):
         asked_again = False
         while True:
             incarnation = self.connect()
-            session, lease = self._resolve(options.session, call.target, forced, scope)
+            lease = scope.leases.get(key)
+            if (
+                forced is None
+                and call.target is None
+                and options is _NO_OPTIONS
+                and (lease is not None and lease.session.live)
+            ):
+                session = lease.session  # what `_resolve` would say, which is most calls
+            else:
+                session, lease = self._resolve(options.session, call.target, forced, scope)
             try:
                 body = self._exchange(call, options, session, forced, scope, incarnation)
             except Died as died:
@@ -139,6 +149,9 @@ class Client(Supervisor):
             if fetch is True or call.type == "fetch":
                 return fetched(exchange(call, incarnation.outgoing, deadline, as_it_came))
             return exchange(call, incarnation.outgoing, deadline, incarnation.open)
+        except ProtocolError:
+            self.end_worker(incarnation, "broke the protocol and was ended")
+            raise
         except TimedOut:
             if call.patience is not None:
                 raise

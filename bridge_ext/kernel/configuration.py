@@ -52,7 +52,7 @@ class WorkerConfig:
         return {
             **self._fixed,
             "path": list(sys.path),
-            "cwd": self._cwd or os.getcwd(),
+            "cwd": self._cwd or _cwd(),
             "numpy": _has_numpy(),
         }
 
@@ -83,6 +83,13 @@ def ends_with_cell(auto_session: str) -> bool:
     if auto_session not in ("reachable", "cell"):
         raise BridgeUsageError(f"auto_session={auto_session!r}: give 'reachable' or 'cell'")
     return auto_session == "cell"
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:
+        return None  # it was removed; the worker stays where it is started
 
 
 def _has_numpy() -> bool:

@@ -102,7 +102,9 @@ class Custodian(Client):
             max_refs, ttl, overflow = after.as_tuple()
             spec = [session.id, session.generation, session.auto, max_refs, ttl, overflow]
             held = self.ask("limit", *spec)
-            if held is not None:
+            if held is None:
+                session.incarnation = 0  # not answered: it is declared anew with the next message
+            elif held:
                 raise BridgeUsageError(
                     f"max_refs={max_refs} is below the {held:,} refs that session "
                     f"{session.id!r} holds; release some first"

@@ -24,8 +24,8 @@ def fetched(reply: Reply) -> list[Any]:
         stream, first, _ = plain.load(data)
         try:
             return pickle.loads(stream, buffers=iter(reply.buffers[first:]))
-        except (ImportError, AttributeError) as error:
-            why = f"it cannot be rebuilt here ({error}); keep it as a ref"
+        except Exception as error:  # the object's own code runs here
+            why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
             raise EncodeError("The result", "a copy", why) from error
 
     body: list[Any] = Loading({Ext.PICKLE: unpickle}).load(reply.body)

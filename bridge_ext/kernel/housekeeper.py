@@ -23,13 +23,15 @@ class Housekeeper:
     def __init__(self, client: Supervisor) -> None:
         self._client = weakref.ref(client)
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._stop = False
+        self._nudge = threading.Event()
         self._retired: list[Connection] = []
         self.failure: BaseException | None = None
         """What ended the thread, if it did not end by itself."""
 
     def start(self) -> None:
-        """Run, unless it runs already."""
+        """Run; if it runs already, look for a new worker at once."""
+        self._nudge.set()
         if self._thread is None:
             self._thread = threading.Thread(
                 target=self._run, name="bridge-housekeeper", daemon=True
@@ -38,7 +40,8 @@ class Housekeeper:
 
     def stop(self, deadline: float = 2.0) -> None:
         """End the thread; what it had to free is freed."""
-        self._stop.set()
+        self._stop = True
+        self._nudge.set()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(deadline)
@@ -50,7 +53,8 @@ class Housekeeper:
     def _run(self) -> None:
         connection: Connection | None = None
         try:
-            while not self._stop.is_set():
+            while not self._stop:
+                self._nudge.clear()
                 client = self._client()
                 if client is None:
                     break
@@ -58,7 +62,7 @@ class Housekeeper:
                 connection = incarnation.connection if incarnation is not None else None
                 del client, incarnation
                 if connection is None:
-                    self._stop.wait(TICK)
+                    self._nudge.wait(TICK)
                     news = []
                 else:
                     news = connection.watch(TICK)

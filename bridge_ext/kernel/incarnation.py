@@ -6,8 +6,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
 from .errors import ProtocolError
 from .handles import Module, Ref, clean, make_class, new_handle
 from .model import RefAdded, RefReleased
@@ -15,6 +13,7 @@ from .refs import RefState, RefTable
 from .wire.limits import MAX_TYPES
 from .wire.loading import Loading
 from .wire.marks import Ext
+from .wire.own import msgpack
 
 if TYPE_CHECKING:
     from .backends.base import Connection, Outgoing, Reply

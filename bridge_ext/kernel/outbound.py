@@ -11,14 +11,13 @@ import io
 import pickle
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
 from .errors import BridgeError, EncodeError, InvalidRefError
 from .handles import Module, Ref
 from .resolution import check_argument
 from .wire.codec import Lowering, TooLarge, pack
 from .wire.limits import MAX_BODY, MAX_DEPTH
 from .wire.marks import Ext
+from .wire.own import dependency, msgpack
 from .wire.payload import call_part
 
 if TYPE_CHECKING:
@@ -140,9 +139,9 @@ def dump(
     x: Any, persistent: Callable[[Any], Any], buffers: list[pickle.PickleBuffer] | None
 ) -> bytes:
     """A pickle of `x` by cloudpickle, refs and modules by their persistent ids."""
-    import cloudpickle
+    base: Any = dependency("cloudpickle").Pickler
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    class Pickler(base):  # type: ignore[misc]
         def persistent_id(self, obj: Any) -> Any:
             return persistent(obj)
 

@@ -173,7 +173,9 @@ class RefTable:
             return found
 
     def count(self) -> int:
-        """How many handles live."""
+        """How many refs can still be used through a handle."""
         with self._lock:
-            alive = (s.handle is not None and s.handle() is not None for s in self._states.values())
-            return sum(alive)
+            return sum(
+                s.handle is not None and s.handle() is not None and not s.ended()
+                for s in self._states.values()
+            )

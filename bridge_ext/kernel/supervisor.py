@@ -83,7 +83,9 @@ class Supervisor(ABC):
     def incarnation(self) -> Incarnation | None:
         """The living incarnation, if there is one; none is started."""
         incarnation = self._incarnation
-        return incarnation if incarnation is not None and incarnation.loss is None else None
+        if incarnation is None or incarnation.loss is not None or self._closed:
+            return None
+        return incarnation
 
     def connect(self) -> Incarnation:
         """The living incarnation, started when there is none.
@@ -183,7 +185,7 @@ class Supervisor(ABC):
         _open.discard(self)
         incarnation = self._incarnation
         if incarnation is not None and incarnation.loss is None:
-            incarnation.connection.free()
+            incarnation.connection.abandon()
 
 
 @atexit.register

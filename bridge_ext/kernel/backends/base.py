@@ -143,8 +143,13 @@ if TYPE_CHECKING:
 
 
 class Connection(ABC):
-    """One incarnation of one worker."""
+    """One incarnation of one worker.
 
+    Attributes:
+        death: how it ended, once it has.
+    """
+
+    death: Death | None
     incarnation: int
     pid: int
     transport: str
@@ -192,11 +197,6 @@ class Connection(ABC):
     def in_flight(self) -> int:
         """How many calls wait for their reply."""
 
-    @property
-    @abstractmethod
-    def death(self) -> Death | None:
-        """How it ended, once it has."""
-
     @abstractmethod
     def kill(self) -> None:
         """End the worker and its process group now; returns when it is reaped."""
@@ -207,9 +207,13 @@ class Connection(ABC):
 
     @abstractmethod
     def free(self) -> None:
-        """Give the descriptors back; the worker is dead, and nobody waits any more.
+        """Give the descriptors back; the worker is dead, and nobody waits any more."""
 
-        In a forked child, which has copies of them, it is called while the worker lives.
+    @abstractmethod
+    def abandon(self) -> None:
+        """In a forked child: close the copies of the descriptors.
+
+        It takes no lock, because whoever held one at the fork is not here to release it.
         """
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import select
 import threading
 from _thread import allocate_lock
+from socket import MSG_DONTWAIT
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.loading import load_small
 from . import interrupts
-from .base import Died, Reply, Request, TimedOut
+from .base import NEVER, Died, Reply, Request, TimedOut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..wire.channel import Channel
-    from ..wire.framing import Frame
+    from ..wire.framing import Buffer
     from .base import Deadline, TakeOutgoing
     from .output import Output
 
@@ -67,6 +68,8 @@ class Exchange:
         for fd in (self._data, *output.descriptors):
             self._poll.register(fd, select.POLLIN)
         self.take_types: Callable[[list[Any]], None] = list.clear
+        self.closed = False
+        """Set under the channel's send lock, before its descriptors are given back."""
 
     @property
     def in_flight(self) -> int:
@@ -88,6 +91,8 @@ class Exchange:
         waiter = Waiter()
         channel = self._channel
         with channel.send_lock:
+            if self.closed:
+                raise self._broken(None)
             call_id = self._last_id = self._last_id + 1
             releases, declarations = outgoing(request.session, request.helper)
             if self._pending:
@@ -98,13 +103,18 @@ class Exchange:
             self._pending[call_id] = waiter
             head = pack([call_id, deadline.seconds, releases, declarations, origin.label])
             try:
-                channel.send(Kind.REQUEST, head, request.body, request.buffers)
+                rest = channel.begin(Kind.REQUEST, head, request.body, request.buffers)
+                if rest:
+                    self._push(rest, waiter, held)
             except OSError:
                 pass  # the worker is gone: reading says so, and how
+            except BaseException:
+                self._leave(call_id, waiter)
+                raise
         with self._lock:
             if self._reader is None:
                 self._reader = waiter
-            else:
+            elif self._reader is not waiter:
                 waiter.sleeps()
         try:
             if self._reader is not waiter and waiter.reply is None:
@@ -114,6 +124,36 @@ class Exchange:
             return waiter.reply
         finally:
             self._leave(call_id, waiter)
+
+    def _push(self, rest: list[Buffer], waiter: Waiter, held: Any) -> None:
+        """Send what the socket did not take at once, reading meanwhile.
+
+        Two senders that both block would wait for each other: the worker may be sending a reply
+        that nobody waits for any more.
+        """
+        sock = self._channel.socket
+        poll = select.poll()
+        for piece in rest:
+            view = memoryview(piece).cast("B")
+            while view:
+                try:
+                    view = view[sock.send(view, MSG_DONTWAIT) :]
+                    continue
+                except BlockingIOError:
+                    pass
+                reading = self._take_reading(waiter)
+                poll.register(sock, select.POLLOUT | (select.POLLIN if reading else 0))
+                ready = poll.poll(interrupts.TICK * 1000)
+                interrupts.check(held)
+                if reading and ready and ready[0][1] & select.POLLIN:
+                    self._read(0, waiter, NEVER, held)
+
+    def _take_reading(self, waiter: Waiter) -> bool:
+        """Become the reader, if there is none."""
+        with self._lock:
+            if self._reader is None:
+                self._reader = waiter
+            return self._reader is waiter
 
     def _sleep(self, waiter: Waiter, deadline: Deadline, held: Any) -> None:
         """Wait until the reader hands over the reply, or the reading."""
@@ -152,7 +192,10 @@ class Exchange:
             raise self._broken(None)
         if frame.kind != Kind.REPLY:
             return
-        found, types = self._head(frame)
+        try:
+            found, types = reply_head(frame.head)
+        except ProtocolError as error:
+            raise self._broken(error) from error
         if types:
             self.take_types(types)
         owner = waiter if found == call_id else self._pending.get(found)
@@ -165,12 +208,6 @@ class Exchange:
                 owner.reply = Reply(frame.body, frame.buffers)
                 if owner.wake is not None:
                     owner.wake.release()
-
-    def _head(self, frame: Frame) -> tuple[int, list[Any] | None]:
-        try:
-            return reply_head(frame)
-        except ProtocolError as error:
-            raise self._broken(error) from error
 
     def _idle(self, deadline: Deadline, held: Any) -> None:
         """Wait for the data channel, showing output as it comes."""
@@ -199,13 +236,13 @@ class Exchange:
             self._leave(0, idle)
 
 
-def reply_head(frame: Frame) -> tuple[int, list[Any] | None]:
+def reply_head(data: bytes) -> tuple[int, list[Any] | None]:
     """The call id of a reply, and the type records that came with it.
 
     Raises:
         ProtocolError: that is no head of a reply.
     """
-    head = load_small(frame.head)
+    head = load_small(data)
     if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
         raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
     return head[0], head[1]

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeVar
 
+    from ..wire.framing import Frame
     from .base import TakeOutgoing
 
     T = TypeVar("T")
@@ -81,7 +82,7 @@ class LocalConnection(Connection):
         self._asked: dict[int, Waiter] = {}
         self._last_asked = 0
         self._events: deque[tuple[str, list[Any]]] = deque()
-        self._death: Death | None = None
+        self.death = None
         _set_timeout(process.data, _FIRST_LOOK)
         self._watched = select.poll()
         for watched in (process.control.fileno(), process.pidfd):
@@ -115,6 +116,10 @@ class LocalConnection(Connection):
 
     def _broken(self, error: Exception | None) -> Died:
         """The channel ended: wait for the process's end, or bring it about."""
+        if self.death is not None and self._exchange.closed:
+            return Died(self.death)
+        if isinstance(error, ProtocolError):
+            self._process.kill()
         if not self._process.wait(NEVER, _BURIAL):
             self._process.kill()
             self._process.wait(NEVER, _BURIAL)
@@ -137,8 +142,8 @@ class LocalConnection(Connection):
         waiter = Waiter()
         waiter.sleeps()
         with self._control.send_lock:
-            if self._death is not None:
-                raise Died(self._death)
+            if self.death is not None:
+                raise Died(self.death)
             self._last_asked = asked = self._last_asked + 1
             self._asked[asked] = waiter
             try:
@@ -148,14 +153,14 @@ class LocalConnection(Connection):
         try:
             while not waiter.wake.acquire(timeout=deadline.left(interrupts.TICK)):
                 interrupts.check(held)
-                if self._death is not None:
-                    raise Died(self._death)
+                if self.death is not None:
+                    raise Died(self.death)
                 if deadline.passed:
                     raise TimedOut
         finally:
             self._asked.pop(asked, None)
         if waiter.reply is None:
-            raise Died(self._death or Death("ended"))
+            raise Died(self.death or Death("ended"))
         return waiter.reply
 
     def tell(self, outgoing: TakeOutgoing, *, patient: bool) -> None:
@@ -164,7 +169,7 @@ class LocalConnection(Connection):
             return
         held = interrupts.hold()
         try:
-            if self._death is not None or not (patient or _has_room(self._process.data)):
+            if self.death is not None or not (patient or _has_room(self._process.data)):
                 return
             releases, declarations = outgoing(None, None)
             if releases or declarations:
@@ -198,26 +203,31 @@ class LocalConnection(Connection):
             if not self._process.wait(NEVER, _BURIAL):
                 self._process.kill()
             return
+        try:
+            while frame is not None:
+                self._heard(frame)
+                frame = self._control.buffered()
+        except ProtocolError:
+            self._process.kill()
+
+    def _heard(self, frame: Frame) -> None:
+        """A frame of the control channel: news, or an answer for whoever asked."""
         if frame.kind == Kind.NOTICE:
             self._events.append((plain.load(frame.head)[0], plain.load(frame.body)))
             return
-        waiter = self._asked.get(reply_head(frame)[0])
+        waiter = self._asked.get(reply_head(frame.head)[0])
         if waiter is not None:
             waiter.reply = Reply(frame.body, frame.buffers)
             waiter.wake.release()
 
     # ------------------------------------------------------------ end
-    @property
-    def death(self) -> Death | None:
-        return self._death
-
     def kill(self) -> None:
         self._process.kill()
         self._process.wait(NEVER, _BURIAL)
         self._bury()
 
     def close(self, grace: float) -> None:
-        if self._death is None and self.in_flight == 0 and grace > 0:
+        if self.death is None and self.in_flight == 0 and grace > 0:
             with self._data.send_lock:
                 try:
                     self._data.send(Kind.GOODBYE, pack([0, None]), b"")
@@ -227,10 +237,15 @@ class LocalConnection(Connection):
         self.kill()
 
     def free(self) -> None:
+        with self._data.send_lock:
+            self._exchange.closed = True
         self._process.close()
 
+    def abandon(self) -> None:
+        self._process.abandon()
+
     def _bury(self) -> Death:
-        death = self._death = self._process.bury()
+        death = self.death = self._process.bury()
         self._data.shutdown()
         self._control.shutdown()
         for waiter in list(self._asked.values()):

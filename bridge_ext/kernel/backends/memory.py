@@ -61,7 +61,7 @@ class MemoryConnection(Connection):
         self._wake = threading.Event()
         self._turn = threading.RLock()
         self._calls = 0
-        self._death: Death | None = None
+        self.death = None
         self._dispatcher = Dispatcher(config, InProcess())
         self._answers = Control(self._dispatcher)
 
@@ -75,8 +75,8 @@ class MemoryConnection(Connection):
         deadline: Deadline,
         finish: Callable[[Reply], T],
     ) -> T:
-        if self._death is not None:
-            raise Died(self._death)
+        if self.death is not None:
+            raise Died(self.death)
         self._calls += 1
         try:
             with self._turn:
@@ -96,8 +96,8 @@ class MemoryConnection(Connection):
         return finish(Reply(body, [bytearray(b) for b in out]))
 
     def control(self, body: bytes, deadline: Deadline) -> Reply:
-        if self._death is not None:
-            raise Died(self._death)
+        if self.death is not None:
+            raise Died(self.death)
         head = pack([1, None, None, None, ""])
         _, answer = self._answers.answer(Frame(Kind.REQUEST, head, body, []))
         return Reply(answer, [])
@@ -107,7 +107,7 @@ class MemoryConnection(Connection):
             return
         try:
             releases, declarations = outgoing(None, None)
-            if self._death is None and (releases or declarations):
+            if self.death is None and (releases or declarations):
                 head = pack([0, None, releases, declarations, ""])
                 self._dispatcher.handle(Frame(Kind.NOTICE, head, b"", []))
         finally:
@@ -125,19 +125,18 @@ class MemoryConnection(Connection):
     def free(self) -> None:
         pass  # it has no descriptors
 
+    def abandon(self) -> None:
+        pass  # the child has a copy of everything, and of no worker
+
     @property
     def in_flight(self) -> int:
         return self._calls
-
-    @property
-    def death(self) -> Death | None:
-        return self._death
 
     def kill(self) -> None:
         self.close(0.0)
 
     def close(self, grace: float) -> None:
-        self._death = Death("was closed")
+        self.death = Death("was closed")
         from ..worker.views import session_rows
 
         store = self._dispatcher.store

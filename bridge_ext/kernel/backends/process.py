@@ -16,7 +16,9 @@ import socket
 import subprocess
 import sys
 import threading
+from importlib.machinery import PathFinder
 
+from ..wire.own import search_path
 from .base import Deadline, Death
 
 TYPE_CHECKING = False
@@ -35,19 +37,12 @@ _NAP = 0.02
 
 def roots() -> list[str]:
     """The directories that hold the packages a worker is made of."""
-    found = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))]
+    files = [os.path.dirname(os.path.dirname(os.path.dirname(__file__)))]
     for name in ("msgpack", "cloudpickle"):
-        module = sys.modules.get(name)
-        if module is None:
-            import importlib.util
-
-            spec = importlib.util.find_spec(name)
-            file = spec.origin if spec is not None else None
-        else:
-            file = module.__file__
-        if file is not None:
-            found.append(os.path.dirname(os.path.dirname(file)))
-    return [os.path.abspath(p) for p in dict.fromkeys(found)]
+        spec = PathFinder.find_spec(name, search_path())
+        if spec is not None and spec.origin is not None:
+            files.append(os.path.dirname(spec.origin))
+    return [os.path.dirname(os.path.abspath(f)) for f in dict.fromkeys(files)]
 
 
 def environment(extra: Mapping[str, str] | None) -> dict[str, str]:
@@ -142,6 +137,8 @@ class WorkerProcess:
                 self._kill_group()
 
     def _kill_group(self) -> None:
+        if self._freed:
+            return  # it is not ours any more, or never was: this is a forked child
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -150,13 +147,20 @@ class WorkerProcess:
             self._popen.send_signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Give the descriptors back, once; the process is buried, or not ours (after a fork)."""
+        """Give the descriptors back, once; the process is buried."""
         with self._lock:
             freed, self._freed = self._freed, True
-        if freed:
-            return
-        if self.death is None:
-            self._popen.returncode = 0  # a forked child has nothing to wait for
+        if not freed:
+            self._close()
+
+    def abandon(self) -> None:
+        """In a forked child of this process, which is not the worker's parent: close its copies."""
+        if not self._freed:
+            self._freed = True
+            self._popen.returncode = 0  # there is nothing to wait for
+            self._close()
+
+    def _close(self) -> None:
         self.data.close()
         self.control.close()
         fds = [self._lifeline, self.out, self.err]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
+from socket import MSG_DONTWAIT
 
-from ..errors import ProtocolError
 from .framing import Frame, FrameParser, build, small
 
 TYPE_CHECKING = False
@@ -25,14 +25,14 @@ class Channel:
     a time, which the owner of the channel sees to.
     """
 
-    __slots__ = ("_parser", "_recv", "_sendall", "send_lock", "socket")
+    __slots__ = ("_parser", "_recv", "_send", "_sendall", "send_lock", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.send_lock = threading.Lock()
         self._parser = FrameParser()
         self._recv = sock.recv
-        self._sendall = sock.sendall
+        self._send, self._sendall = sock.send, sock.sendall
 
     def send(self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()) -> None:
         """Send one frame; the caller holds `send_lock`.
@@ -46,12 +46,34 @@ class Channel:
         for piece in build(kind, head, body, buffers):
             self._sendall(piece)
 
+    def begin(
+        self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()
+    ) -> list[Buffer]:
+        """Send as much of a frame as the socket takes at once; the pieces that are left.
+
+        The caller holds `send_lock`, and sends the rest before anything else.
+        """
+        if not buffers and len(body) < CHUNK and len(head) < CHUNK:
+            pieces: list[Buffer] = [small(kind, head, body)]
+        else:
+            pieces = build(kind, head, body, buffers)
+        while pieces:
+            try:
+                sent = self._send(pieces[0], MSG_DONTWAIT)
+            except BlockingIOError:
+                return pieces
+            if sent < len(pieces[0]):
+                return [memoryview(pieces[0])[sent:], *pieces[1:]]
+            del pieces[0]
+        return pieces
+
     def read(self) -> Frame | None:
         """The next frame, or None at the end of the stream.
 
         Raises:
             BlockingIOError: the socket's receive timeout passed; call again to go on.
-            ProtocolError: the peer broke the protocol, or left in the middle of a frame.
+            ProtocolError: the peer broke the protocol.
+            OSError: the connection broke, or the peer left in the middle of a frame.
         """
         parser = self._parser
         if not parser.midway:
@@ -75,7 +97,14 @@ class Channel:
                 count = len(data)
                 parser.feed(data)
             if not count:
-                raise ProtocolError("the peer left in the middle of a frame")
+                raise ConnectionResetError("the peer left in the middle of a frame")
+
+    def buffered(self) -> Frame | None:
+        """The next frame, if it has been received already.
+
+        Whoever waits for the socket before `read` has to ask, for one `recv` may bring several.
+        """
+        return self._parser.next()
 
     def shutdown(self) -> None:
         """End both directions, which wakes every wait; safe from any thread, at any time."""

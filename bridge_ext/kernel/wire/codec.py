@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import sys
 
-import msgpack
-
 from . import marks
 from .limits import MAX_DEPTH
 from .marks import Ext, Mark
+from .own import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

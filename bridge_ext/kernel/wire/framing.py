@@ -50,6 +50,11 @@ class Kind:
     ALL = frozenset((1, 2, 3, 4, 5))
 
 
+_KINDS = Kind.ALL
+_OURS = (MAGIC, limits.PROTOCOL_VERSION)
+_NO_BUFFERS: list[Buffer] = []
+
+
 class Frame:
     """One frame as it was received."""
 
@@ -102,15 +107,9 @@ class FrameParser:
             return None
         magic, version, kind, head, body, count = _unpack(data)
         middle = _SIZE + head
-        if (
-            count
-            or middle + body != len(data)
-            or magic != MAGIC
-            or version != limits.PROTOCOL_VERSION
-            or kind not in Kind.ALL
-        ):
+        if middle + body != len(data) or count or (magic, version) != _OURS or kind not in _KINDS:
             return None
-        return Frame(kind, data[_SIZE:middle], data[middle:], [])
+        return Frame(kind, data[_SIZE:middle], data[middle:], _NO_BUFFERS)
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import struct
 
-import msgpack
-
-from ..errors import ProtocolError
+from ..errors import BridgeError, ProtocolError
 from .marks import COMPLEX, MARKED, MARKS, Ext, Mark
+from .own import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ class Loading:
                 strict_map_key=False,
                 unicode_errors="surrogatepass",
             )
-        except ProtocolError:
+        except BridgeError:  # of a hook, or our own
             raise
         except _MALFORMED as error:
             raise ProtocolError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from struct import Struct
 
-import msgpack
+from .own import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -64,8 +64,15 @@ class Control:
         """`[what runs, for how many seconds, calls served, refs held]`."""
         busy = self._dispatcher.busy
         return [
-            busy[0] if busy else None,
+            _text(busy[0]) if busy else None,
             time.monotonic() - busy[1] if busy else 0.0,
             self._dispatcher.calls,
             self._dispatcher.store.view(ref_count),
         ]
+
+
+def _text(payload: dict[str, Any]) -> str:
+    """What a payload runs: "math.sqrt", or its call type."""
+    module = payload.get("python_module") or payload.get("module_path")
+    name = payload.get("function") or payload.get("attr") or payload.get("helper")
+    return ".".join(filter(None, (module, name))) or str(payload["call_type"])

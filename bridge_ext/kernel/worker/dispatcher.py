@@ -75,7 +75,7 @@ class Dispatcher:
         self._helpers: dict[str, Any] = {}
         self.hidden = frozenset(m.__file__ or "" for m in _own_modules())
         self.calls = 0
-        self.busy: tuple[str, float] | None = None
+        self.busy: tuple[Payload, float] | None = None
         Numpy.scalars = bool(config.get("numpy", True))
 
     # ------------------------------------------------------------ data channel
@@ -111,7 +111,7 @@ class Dispatcher:
         if call_type in _ANYWHERE:
             return handler(self, payload, None, cell)
         self.calls += 1
-        self.busy = (call_type, time.monotonic())
+        self.busy = (payload, time.monotonic())
         session = store.enter(payload["session_id"], payload.get("generation") or 0)
         try:
             if inbox.named_refs:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import builtins
 import difflib
 import importlib
-import importlib.machinery
-import importlib.util
 import sys
 import types
 
@@ -136,21 +134,3 @@ def uncallable(path: str, obj: Any) -> TypeError:
     return TypeError(
         f"{path!r} is {type(obj).__name__}, which cannot be called; bridge.attr({path!r}) reads it"
     )
-
-
-OWN_PATH: list[str] = []
-"""Where the bridge's own dependencies lie; set at start, before the user's path is installed."""
-
-
-def own_dependency(name: str) -> Any:
-    """A dependency of ours, imported when first needed, from where ours lies.
-
-    A file of that name beside the notebook must not be taken for it.
-    """
-    module = sys.modules.get(name)
-    if module is None and OWN_PATH:
-        spec = importlib.machinery.PathFinder.find_spec(name, OWN_PATH)
-        if spec is not None and spec.loader is not None:
-            module = sys.modules[name] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(module)
-    return module if module is not None else importlib.import_module(name)

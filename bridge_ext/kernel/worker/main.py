@@ -9,6 +9,7 @@ kernel's end closes. However it ends, it takes its process group with it.
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 import select
@@ -20,12 +21,12 @@ import threading
 import time
 
 from ..errors import ProtocolError
+from ..wire import own
 from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.limits import PROTOCOL_VERSION
 from ..wire.loading import plain
-from . import importing
 from .control import Control
 from .dispatcher import Dispatcher, Host
 from .environment import set_environment
@@ -135,7 +136,8 @@ class Worker(Host):
             stream.reconfigure(  # type: ignore[union-attr]
                 encoding="utf-8", errors="backslashreplace", line_buffering=True
             )
-        importing.OWN_PATH = list(sys.path)
+        own.settle(sys.path)
+        builtins.input = _nobody
         set_environment(config["cwd"], config["path"])
 
     # ------------------------------------------------------------ data channel
@@ -171,8 +173,10 @@ class Worker(Host):
     def _serve_control(self) -> None:
         try:
             while True:
-                self._wait_control()
-                frame = self._control.read()
+                frame = self._control.buffered()
+                if frame is None:
+                    self._wait_control()
+                    frame = self._control.read()
                 if frame is None:
                     die()
                 head, body = self._answers.answer(frame)
@@ -233,6 +237,14 @@ def _flush() -> None:
             stream.flush()
         except Exception:
             pass  # the user replaced or closed it; the reply must go out all the same
+
+
+def _nobody(prompt: object = "") -> NoReturn:
+    """In place of `input`: there is no user to ask."""
+    raise EOFError(
+        f"input({prompt!r}) was called in the worker, where nobody can answer; ask in the notebook "
+        "and pass the answer as an argument"
+    )
 
 
 def _ignore(signum: int, frame: Any) -> None:

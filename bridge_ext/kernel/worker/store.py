@@ -102,8 +102,8 @@ class Store:
         if earlier:
             self._wake()
 
-    def limit(self, spec: Spec) -> int | None:
-        """Change a session's limits; the number of refs it holds, if that exceeds the new limit."""
+    def limit(self, spec: Spec) -> int:
+        """Change a session's limits and return 0, or the refs it holds if these are more."""
         with self._lock:
             session = self._sessions.get(spec.id)
             if session is None or session.spec.generation != spec.generation:
@@ -111,7 +111,7 @@ class Store:
             if spec.max_refs < len(session.by_object):
                 return len(session.by_object)
         self.declare(spec)
-        return None
+        return 0
 
     def release_session(self, session_id: str, generation: int, reason: str) -> Released:
         """End a session; what it held is in `doomed`. Ending it again says the same numbers."""

@@ -6,14 +6,13 @@ import pickle
 import sys
 import types
 
-import msgpack
-
 from ..errors import EncodeError, InvalidRefError, RefNotFoundError, SessionMismatchError
 from ..wire.codec import Lowering, TooLarge, pack
 from ..wire.limits import MAX_BODY, MAX_TYPES
 from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
-from .importing import import_module, own_dependency
+from ..wire.own import dependency, msgpack
+from .importing import import_module
 from .introspect import module_of, name_of, type_record
 
 TYPE_CHECKING = False
@@ -188,7 +187,7 @@ def open_pickle(x: Pickled, buffers: list[Buffer], persistent: Any) -> Any:
     """The object of a pickle with its out-of-band buffers."""
     import io
 
-    own_dependency("cloudpickle")
+    dependency("cloudpickle")
     return _Unpickler(io.BytesIO(x.data), iter(buffers[x.first :]), persistent).load()
 
 
@@ -240,7 +239,7 @@ class Outbox:
             return None
         return body if len(body) <= self._inline_limit else None
 
-    def _leaf(self, obj: Any, draft: Draft) -> msgpack.ExtType:
+    def _leaf(self, obj: Any, draft: Draft) -> Any:
         if type(obj) is types.ModuleType and sys.modules.get(obj.__name__) is obj:
             return msgpack.ExtType(Ext.MODULE, obj.__name__.encode())
         entry = draft.add(obj)
@@ -270,7 +269,7 @@ class Outbox:
             pass
         buffers: list[pickle.PickleBuffer] = []
         try:
-            cloudpickle = own_dependency("cloudpickle")
+            cloudpickle = dependency("cloudpickle")
             data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
         except Exception as error:
             why = f"it cannot be pickled ({type(error).__name__}: {error}); keep it as a ref"
