@@ -19,7 +19,6 @@ from .kernel.wire.limits import INLINE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import TracebackType
 
     from .kernel.backends.base import Backend
     from .kernel.handles import Ref
@@ -342,12 +341,7 @@ class Bridge(Calls):
         _ = self._remote  # raises if it is closed
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

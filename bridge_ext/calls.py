@@ -10,8 +10,6 @@ from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
 from .kernel.handles import Ref, StreamRef
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from .kernel.model import Options
     from .kernel.refs import RefState
     from .kernel.remote import Remote
@@ -153,12 +151,7 @@ class BoundCalls(Calls):
         context.enter(self._remote.key, self, None, self._bound)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         context.leave(self)
 
     def __repr__(self) -> str:
@@ -186,12 +179,7 @@ class SessionBlock:
         context.enter(self._remote.key, self, self._session, None)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         context.leave(self)
 
     def __repr__(self) -> str:

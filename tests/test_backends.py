@@ -79,8 +79,10 @@ class Books:
         self._watcher.join(DEADLINE)
         if self.connection.death is None:
             self.connection.close(grace)
-        eventually(lambda: not self.connection.in_flight, "every call has ended")
-        self.connection.free()
+        try:
+            eventually(lambda: not self.connection.in_flight, "the end of every call")
+        finally:
+            self.connection.free()
 
     # ------------------------------------------------------------ what travels in a head
     def outgoing(self, session, helper):
@@ -806,14 +808,14 @@ def test_a_request_beyond_the_limits_is_refused_and_harms_nothing(worker, monkey
     assert worker.call("math.sqrt", 4.0) == [0, 2.0]
 
 
-def test_releases_are_not_lost_with_a_request_that_cannot_be_sent(local, monkeypatch):
-    ref = local.new("list")
+def test_arguments_beyond_the_limits_end_no_worker_and_lose_no_release(local, monkeypatch):
+    dropped, other = local.new("list"), local.new("dict")
     monkeypatch.setattr(limits, "MAX_BUFFERS", 2)
-    del ref
+    del dropped
     with pytest.raises(bridge_ext.BridgeError):
         local.put([numpy.zeros(100), numpy.ones(100), numpy.arange(100)])
-    assert local.call("math.sqrt", 4) == 2.0
-    assert local.refs() == []
+    assert local.call("len", other) == 0
+    assert [info.type_name for info in local.refs()] == ["dict"]
 
 
 def test_death_reaches_every_caller(worker, gate):

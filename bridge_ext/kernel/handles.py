@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
+from .wire.specials import BINARY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -265,26 +266,10 @@ def _exit(self: Ref, kind: Any, error: Any, traceback: Any) -> Any:
         return bool(state.client.method(state, "__exit__", stand_in, {}))
 
 
-_BINARY = [
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "divmod",
-    "pow",
-    "lshift",
-    "rshift",
-    "and",
-    "xor",
-    "or",
-]
 _MAKERS: dict[str, Callable[..., Any]] = {
-    **{f"__{n}__": _unary(*_function_of(n)) for n in _BINARY},
-    **{f"__r{n}__": _reflected(n) for n in _BINARY},
-    **{f"__i{n}__": _unary("operator", "i" + n, False) for n in _BINARY if n != "divmod"},
+    **{f"__{n}__": _unary(*_function_of(n)) for n in BINARY},
+    **{f"__r{n}__": _reflected(n) for n in BINARY},
+    **{f"__i{n}__": _unary("operator", "i" + n, False) for n in BINARY if n != "divmod"},
     **{f"__{n}__": _unary("operator", n) for n in ("lt", "le", "eq", "ne", "gt", "ge")},
     **{f"__{n}__": _unary("operator", n) for n in ("neg", "pos", "abs", "invert", "index")},
     **{f"__{n}__": _unary("operator", n) for n in ("contains", "getitem", "setitem", "delitem")},

@@ -25,8 +25,9 @@ from .failure import encode_failure
 from .holding import Released, Session, SessionEnded, Spec
 from .importing import Importer, uncallable
 from .introspect import facts
+from .kinds import TypeTable
 from .store import Store
-from .values import Inbox, Outbox, Pickled, TypeTable, open_pickle, text_of
+from .values import Inbox, Outbox, Pickled, open_pickle, text_of
 from .views import ref_row
 
 TYPE_CHECKING = False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .introspect import Facts
-    from .values import TypeInfo
+    from .kinds import TypeInfo
 
 
 class Entry:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 from ..wire.limits import MAX_DOC, MAX_MEMBERS
+from ..wire.specials import SPECIALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,66 +20,6 @@ _MRO = type.__dict__["__mro__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
 _QUALNAME = type.__dict__["__qualname__"].__get__
-
-BINARY = [
-    "add",
-    "sub",
-    "mul",
-    "matmul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "divmod",
-    "pow",
-    "lshift",
-    "rshift",
-    "and",
-    "xor",
-    "or",
-]
-SPECIALS = frozenset(
-    [f"__{n}__" for n in BINARY]
-    + [f"__r{n}__" for n in BINARY]
-    + [f"__i{n}__" for n in BINARY if n != "divmod"]
-    + [
-        f"__{n}__"
-        for n in [
-            "lt",
-            "le",
-            "eq",
-            "ne",
-            "gt",
-            "ge",
-            "neg",
-            "pos",
-            "abs",
-            "invert",
-            "round",
-            "trunc",
-            "floor",
-            "ceil",
-            "int",
-            "float",
-            "complex",
-            "index",
-            "bool",
-            "bytes",
-            "len",
-            "length_hint",
-            "iter",
-            "next",
-            "reversed",
-            "contains",
-            "getitem",
-            "setitem",
-            "delitem",
-            "call",
-            "enter",
-            "exit",
-        ]
-    ]
-)
-"""The special methods that a handle can have; it has those of them that its type has."""
 
 
 def name_of(t: type) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .holding import Spec
     from .introspect import Facts
-    from .values import TypeInfo
+    from .kinds import TypeInfo
 
     T = TypeVar("T")
 
