@@ -53,7 +53,7 @@ def _descriptors():
     return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _quick_collections():
     """What is loaded by now is not looked through again by each collection of the guard."""
     gc.collect()

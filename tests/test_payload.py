@@ -15,7 +15,7 @@ EXAMPLES = {
     "helper": {"helper": "h", "args": [], "kwargs": {}},
     "stream": {"python_module": "builtins", "function": "range", "args": [3], "kwargs": {}},
     "stream_next": {"stream_ref": [1, "s", 1]},
-    **{name: {"args": []} for name in (
+    **{name: {"args": [1] * p.COUNTS.get(name, 3)} for name in (
         "put", "fetch", "keep", "kept", "move", "describe", "display", "release_ref",
         "release_session")},
 }  # fmt: skip

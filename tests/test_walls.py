@@ -411,6 +411,19 @@ def test_a_module_argument_is_imported_by_a_call_that_runs(walls):
     assert walls.log == ["imported", "note"]
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda x: x, lambda x: [x], lambda x: {"k": [x]}, lambda x: [MARKS[0].ext, 1, x],
+     lambda x: [MARKS[1].ext, x], lambda x: [MARKS[3].ext, x, 1]],
+    ids=["itself", "list", "dict", "tuple", "set", "key"],
+)  # fmt: skip
+def test_a_module_argument_becomes_the_module_however_deep(walls, wrap):
+    math = msgpack.ExtType(Ext.MODULE, b"math")
+    fields = {"python_module": "builtins", "function": "repr"}
+    status, text = walls.call("function", "b", [wrap(math)], **fields)
+    assert (status, text.count("<module 'math'")) == (0, 1), text
+
+
 def test_a_module_argument_is_not_imported_for_a_refused_call(walls):
     module = late(walls)
     walls.refuses(note(walls, module, argument(walls.thing("a"))), "b", "a")
@@ -678,7 +691,8 @@ def test_a_malformed_control_frame_ends_the_worker_which_says_why(victim, kind, 
         control = victim.connection._control.socket
         control.sendall(data)
         if kind.startswith("a body that"):  # it shows with what follows
-            control.sendall(small(Kind.REQUEST, HEAD, pack({"control": "ping"})))
+            with contextlib.suppress(OSError):  # or it has shown already
+                control.sendall(small(Kind.REQUEST, HEAD, pack({"control": "ping"})))
         with pytest.raises(Died, match="SIGKILL"):
             call.result()
     shown = capsys.readouterr().err

@@ -202,7 +202,8 @@ class Client(Supervisor):
         if self.closed:
             return BridgeClosedError(self.closed)
         loss = self.bury(incarnation, died.death.how)
-        return WorkerDiedError(loss.how, call.text, loss.sessions, loss.refs)
+        how = died.death.how if died.broke else loss.how
+        return WorkerDiedError(how, call.text, loss.sessions, loss.refs)
 
 
 def as_it_came(reply: Reply) -> Reply:

@@ -6,6 +6,7 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
+from .replies import checked
 from .wire.loading import Loading, plain
 from .wire.marks import Ext
 
@@ -28,5 +29,4 @@ def fetched(reply: Reply) -> list[Any]:
             why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
             raise EncodeError("The result", "a copy", why) from error
 
-    body: list[Any] = Loading({Ext.PICKLE: unpickle}).load(reply.body)
-    return body
+    return checked(Loading({Ext.PICKLE: unpickle}).load(reply.body))

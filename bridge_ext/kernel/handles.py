@@ -302,7 +302,7 @@ def make_class(record: list[Any]) -> type[Ref]:
         "__hash__": Ref.__hash__,
     }
     for member, kind, signature, text in members:
-        if kind == "method":
+        if kind == "method" and not member.startswith("_"):
             space[member] = _method(member, signature, text)
     for special in specials:
         if special in _MAKERS and not (stream and special == "__iter__"):

@@ -7,6 +7,9 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from .errors import ProtocolError
+from .wire.loading import malformed
+
 if TYPE_CHECKING:
     from .backends.base import Connection
     from .incarnation import Incarnation
@@ -90,8 +93,12 @@ class Housekeeper:
     ) -> None:
         incarnation = client.incarnation
         if incarnation is not None and incarnation.connection is connection:
-            for event, details in news:
-                _hear(client, incarnation, event, details)
+            try:
+                for event, details in news:
+                    with malformed("news"):
+                        _hear(client, incarnation, event, details)
+            except ProtocolError as error:
+                client.end_worker(incarnation, f"broke the protocol ({error}) and was ended")
             if connection is not None and connection.death is not None:
                 client.bury(incarnation)
         for session in client.sessions.ownerless():

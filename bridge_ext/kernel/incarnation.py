@@ -10,8 +10,9 @@ from .errors import ProtocolError
 from .handles import Module, Ref, clean, make_class, new_handle
 from .model import RefAdded, RefReleased
 from .refs import RefState, RefTable
+from .replies import checked
 from .wire.limits import MAX_TYPES
-from .wire.loading import Loading
+from .wire.loading import Loading, malformed
 from .wire.marks import Ext
 from .wire.own import msgpack
 
@@ -55,19 +56,14 @@ class Incarnation:
     # ------------------------------------------------------------ incoming
     def open(self, reply: Reply) -> Any:
         """The reply's body as `[status, …]`, with handles for its refs."""
-        body = self.loading.load(reply.body)
-        if type(body) is not list or not body:
-            raise ProtocolError(f"a reply's body is a list, and {type(body).__name__} came")
-        return body
+        return checked(self.loading.load(reply.body))
 
     def _take_types(self, records: list[Any]) -> None:
         if len(self._types) > 2 * MAX_TYPES:
             self._types.clear()
-        for record in records:
-            try:
+        with malformed("type records"):
+            for record in records:
                 self._types[record[0]] = make_class(record)
-            except (TypeError, ValueError, LookupError, AttributeError) as error:
-                raise ProtocolError(f"a malformed type record: {error}") from error
 
     def _module(self, data: bytes) -> Module:
         return Module(self.client, data.decode())

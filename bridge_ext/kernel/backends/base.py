@@ -128,11 +128,11 @@ class TimedOut(Exception):
 
 
 class Died(Exception):
-    """The worker died, or was dead."""
+    """The worker died, or was dead; `broke` says that it was ended for what it sent."""
 
-    def __init__(self, death: Death) -> None:
+    def __init__(self, death: Death, *, broke: bool = False) -> None:
         super().__init__(death.how)
-        self.death = death
+        self.death, self.broke = death, broke
 
 
 Outgoing = tuple["list[Any] | None", "list[Any] | None"]

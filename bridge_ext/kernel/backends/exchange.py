@@ -194,10 +194,10 @@ class Exchange:
             return
         try:
             found, types = reply_head(frame.head)
+            if types:
+                self.take_types(types)
         except ProtocolError as error:
             raise self._broken(error) from error
-        if types:
-            self.take_types(types)
         owner = waiter if found == call_id else self._pending.get(found)
         if self._output.poll(0):
             self._output.show()

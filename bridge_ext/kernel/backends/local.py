@@ -15,7 +15,7 @@ from ..errors import ProtocolError
 from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
-from ..wire.loading import plain
+from ..wire.loading import malformed, plain
 from . import interrupts
 from .base import (
     NEVER,
@@ -119,7 +119,7 @@ class LocalConnection(Connection):
         if self.death is not None and self._exchange.closed:
             return Died(self.death)
         if isinstance(error, ProtocolError):
-            self._process.kill()
+            self._end_for(error)
         if not self._process.wait(NEVER, _BURIAL):
             self._process.kill()
             self._process.wait(NEVER, _BURIAL)
@@ -127,8 +127,13 @@ class LocalConnection(Connection):
         with contextlib.suppress(OSError):
             self._output.show()
         if isinstance(error, ProtocolError):
-            return Died(Death(f"broke the protocol ({error}) and was ended"))
+            return Died(Death(_broke(error)), broke=True)
         return Died(death)
+
+    def _end_for(self, error: ProtocolError) -> None:
+        """End a worker that broke the protocol, and let that be how it died."""
+        self._process.why = _broke(error)
+        self._process.kill()
 
     # ------------------------------------------------------------ control
     def control(self, body: bytes, deadline: Deadline) -> Reply:
@@ -196,7 +201,10 @@ class LocalConnection(Connection):
     def _read_control(self) -> None:
         try:
             frame = self._control.read()
-        except (OSError, ProtocolError):
+        except ProtocolError as error:
+            self._end_for(error)
+            return
+        except OSError:
             frame = None
         if frame is None:
             self._control.shutdown()
@@ -207,13 +215,15 @@ class LocalConnection(Connection):
             while frame is not None:
                 self._heard(frame)
                 frame = self._control.buffered()
-        except ProtocolError:
-            self._process.kill()
+        except ProtocolError as error:
+            self._end_for(error)
 
     def _heard(self, frame: Frame) -> None:
         """A frame of the control channel: news, or an answer for whoever asked."""
         if frame.kind == Kind.NOTICE:
-            self._events.append((plain.load(frame.head)[0], plain.load(frame.body)))
+            with malformed("news"):
+                (event,) = plain.load(frame.head)
+                self._events.append((event, plain.load(frame.body)))
             return
         waiter = self._asked.get(reply_head(frame.head)[0])
         if waiter is not None:
@@ -252,6 +262,10 @@ class LocalConnection(Connection):
             if waiter.wake.locked():
                 waiter.wake.release()
         return death
+
+
+def _broke(error: ProtocolError) -> str:
+    return f"broke the protocol ({error}) and was ended"
 
 
 def _has_room(sock: socket.socket) -> bool:

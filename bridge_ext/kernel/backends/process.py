@@ -63,6 +63,7 @@ class WorkerProcess:
     Attributes:
         data, control: connected sockets.
         out, err: read ends of its stdout and stderr, not blocking.
+        why: what to call its death, if the signal is not the whole story.
     """
 
     def __init__(self, env: Mapping[str, str] | None) -> None:
@@ -95,6 +96,7 @@ class WorkerProcess:
         self.pid = self._popen.pid
         self._lock = threading.Lock()
         self._freed = False
+        self.why = ""
         self.death: Death | None = None
         self.pidfd = _pidfd(self.pid)
         for fd in (self.out, self.err):
@@ -127,7 +129,8 @@ class WorkerProcess:
         with self._lock:
             if self.death is None:
                 self._kill_group()
-                self.death = Death(_how(self._popen.wait()))
+                how = _how(self._popen.wait())
+                self.death = Death(self.why or how)
             return self.death
 
     def kill(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from contextlib import contextmanager
 
 from ..errors import BridgeError, ProtocolError
 from .marks import COMPLEX, MARKED, MARKS, Ext, Mark
@@ -11,7 +12,7 @@ from .own import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 _NUMPY_DTYPE = re.compile(r"[<>|=][biufcmM]\d{1,2}(\[\d*[a-zA-Zμ]{1,7}(/\d+)?\])?")
@@ -116,6 +117,21 @@ _PLAIN: dict[int, Callable[[bytes], Any]] = {
 }
 plain = Loading({})
 """Loads values that hold no refs, pickles or modules."""
+
+
+@contextmanager
+def malformed(what: str) -> Iterator[None]:
+    """Turn the errors of taking a peer's data apart into a ProtocolError.
+
+    Raises:
+        ProtocolError: the data is not of the shape that the block expects.
+    """
+    try:
+        yield
+    except BridgeError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ProtocolError(f"malformed {what} ({type(error).__name__}: {error})") from error
 
 
 def load_small(data: bytes) -> Any:

@@ -81,6 +81,18 @@ FIELDS: dict[str, frozenset[str]] = {
     "release_ref": _ARGS,
     "release_session": _ARGS,
 }
+COUNTS = {
+    "set_attr": 1,
+    "put": 1,
+    "fetch": 1,
+    "keep": 2,
+    "kept": 0,
+    "move": 1,
+    "describe": 1,
+    "display": 2,
+    "release_session": 1,
+}
+"""How many args the call types have that carry their own in `args`."""
 _NEEDED = {name: COMMON | fields for name, fields in FIELDS.items()}
 _KNOWN = COMMON | OPTIONAL | frozenset().union(*FIELDS.values())
 _BY_MODULE = frozenset(("dynamic", "class", "stream", "module_attr"))
@@ -186,7 +198,9 @@ def check(payload: Any) -> str:
         if type(call_type) is str:
             shape = (call_type, *payload, *map(type, payload.values()))
             if shape in _GOOD and payload["session_id"]:
-                return call_type
+                count = COUNTS.get(call_type)
+                if count is None or len(payload["args"]) == count:
+                    return call_type
             _check(payload)
             if len(_GOOD) < _SHAPES:
                 _GOOD.add(shape)
@@ -216,6 +230,11 @@ def _check(payload: Any) -> str:
         raise ProtocolError("the session id is empty; there is no default session")
     if call_type in _BY_MODULE:
         _check_module(payload, call_type)
+    count = COUNTS.get(call_type)
+    if count is not None and len(payload["args"]) != count:
+        raise ProtocolError(
+            f"a {call_type!r} payload has {count} args, and {len(payload['args'])} came"
+        )
     return call_type
 
 

@@ -6,7 +6,7 @@ import time
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
-from ..wire.loading import plain
+from ..wire.loading import malformed, plain
 from .dispatcher import request_head
 from .failure import encode_failure
 from .holding import SessionEnded, Spec
@@ -39,7 +39,8 @@ class Control:
             if verb is None:
                 body = self._dispatcher.anywhere(payload)
             else:
-                body = pack([0, self._verb(verb, payload.get("args", []))])
+                with malformed("control request"):
+                    body = pack([0, self._verb(verb, payload.get("args", []))])
         except SessionEnded as ended:
             body = pack([3, ended.reason])
         except Exception as error:

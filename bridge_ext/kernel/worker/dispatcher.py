@@ -17,7 +17,7 @@ from ..errors import BridgeUsageError, ProtocolError, SessionMismatchError
 from ..wire.codec import Numpy, pack
 from ..wire.framing import Frame, Kind
 from ..wire.limits import INLINE_LIMIT
-from ..wire.loading import load_small
+from ..wire.loading import load_small, malformed
 from ..wire.payload import CallType, check
 from .display import mime_bundle
 from .environment import set_environment
@@ -27,7 +27,7 @@ from .importing import Importer, uncallable
 from .introspect import facts
 from .kinds import TypeTable
 from .store import Store
-from .values import Inbox, Outbox, Pickled, open_pickle, text_of
+from .values import Inbox, Outbox, Pickled, checked_ref, open_pickle, text_of
 from .views import ref_row
 
 TYPE_CHECKING = False
@@ -83,11 +83,17 @@ class Dispatcher:
     def handle(self, frame: Frame) -> tuple[bytes, bytes, list[Buffer]] | None:
         """Serve one frame of the data channel; `(head, body, buffers)` of the reply, if any."""
         call_id, _, releases, declarations, cell = request_head(frame)
+        if frame.kind != Kind.REQUEST and frame.kind != Kind.NOTICE:
+            raise ProtocolError(
+                f"a frame of kind {frame.kind} came, expected a request or a notice"
+            )
         if releases is not None:
-            self._take_back(releases)
+            with malformed("releases"):
+                self._take_back(releases)
         try:
             if declarations is not None:
-                self._declare(declarations)
+                with malformed("declarations"):
+                    self._declare(declarations)
             if frame.kind == Kind.NOTICE:
                 return None
             body, buffers = self._serve(frame, cell)
@@ -118,6 +124,9 @@ class Dispatcher:
             if inbox.named_refs:
                 inbox.check_walls(session, payload.get("in_force"), self._isolate)
             if inbox.pickles:
+                target = payload.get("instance") or payload.get("stream_ref")
+                if target is not None:
+                    self._target(target, session)  # before anything of a pickle is opened
                 inbox.unpickle(payload, frame.buffers)
             return handler(self, payload, session, cell)
         finally:
@@ -258,12 +267,14 @@ class Dispatcher:
 
     # ------------------------------------------------------------ either channel
     def _describe(self, payload: Payload, session: Session | None, cell: str) -> Answer:
-        (ref,) = payload["args"]
+        ref = checked_ref(payload["args"][0])
         row = self.store.view(lambda sessions, refs: ref_row(sessions, refs, ref[0]))
         return pack([0, row]), []
 
     def _release_ref(self, payload: Payload, session: Session | None, cell: str) -> Answer:
         for ref_id in payload["args"]:
+            if type(ref_id) is not int:
+                raise ProtocolError(f"release_ref takes ids of refs, and {ref_id!r:.200} came")
             entry = self.store.find(ref_id)
             if entry is not None and entry.session.spec.id != payload["session_id"]:
                 raise SessionMismatchError(

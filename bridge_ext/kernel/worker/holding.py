@@ -55,6 +55,9 @@ class Spec:
     def __init__(
         self, id: str, generation: int, auto: bool, max_refs: int, ttl: float, overflow: str
     ) -> None:
+        types = [type(x) for x in (id, generation, auto, max_refs, overflow)]
+        if types != [str, int, bool, int, str] or not isinstance(ttl, (int, float)):
+            raise TypeError("a session is [id, generation, auto, max_refs, ttl, overflow]")
         self.id, self.generation, self.auto = id, generation, auto
         self.max_refs, self.ttl, self.overflow = max_refs, ttl, overflow
 

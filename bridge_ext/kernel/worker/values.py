@@ -6,7 +6,13 @@ import pickle
 import sys
 import types
 
-from ..errors import EncodeError, InvalidRefError, RefNotFoundError, SessionMismatchError
+from ..errors import (
+    EncodeError,
+    InvalidRefError,
+    ProtocolError,
+    RefNotFoundError,
+    SessionMismatchError,
+)
 from ..wire.codec import Lowering, TooLarge, pack
 from ..wire.limits import MAX_BODY
 from ..wire.loading import Loading, plain
@@ -40,6 +46,15 @@ class Pickled:
         self.data, self.first, self.refs = data, first, refs
 
 
+class ModuleArgument:
+    """An argument that is a module; it is imported only after the walls were checked."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 class Inbox:
     """Opens payloads. One per thread that does so."""
 
@@ -50,8 +65,10 @@ class Inbox:
         )
         self.entries: list[Entry] = []
         self._missing: list[list[Any]] = []
-        self.named_refs = self.pickles = False
-        """Whether the payload just opened has refs among its arguments, and pickles."""
+        self.named_refs = False
+        self.pickles = self._closed = 0
+        """Whether the payload just opened has refs among its arguments, and how many pickles."""
+        self._wall: Any = None
 
     def open(self, body: bytes | bytearray) -> Any:
         """The payload; its refs have become objects, its pickles are still closed."""
@@ -61,7 +78,7 @@ class Inbox:
         """Let go of what the last payload named."""
         if self.named_refs or self.pickles:
             self.entries, self._missing = [], []
-            self.named_refs = self.pickles = False
+            self.named_refs, self.pickles = False, 0
 
     def entry(self, ref: Any) -> Entry:
         """The entry of a ref given as `[id, session id, generation]`.
@@ -70,11 +87,8 @@ class Inbox:
             RefNotFoundError: it has ended; the reason says how.
             InvalidRefError: that is no ref.
         """
-        try:
-            ref_id, session_id, generation = ref
-            entry = self._store.find(ref_id)
-        except (TypeError, ValueError):
-            raise InvalidRefError(repr(ref), "a ref is [id, session, generation]") from None
+        ref_id, session_id, generation = checked_ref(ref)
+        entry = self._store.find(ref_id)
         if entry is None:
             reason = self._store.why_gone(ref_id, session_id, generation)
             raise RefNotFoundError(f"The ref {ref_id} of session {session_id!r}", reason)
@@ -87,37 +101,63 @@ class Inbox:
             SessionMismatchError: one belongs to another named session, not in force.
             RefNotFoundError: one has ended.
         """
+        self._wall = (session, in_force, isolate)
         for ref in self._missing:
             self.entry(ref)
         for entry in self.entries:
-            home = entry.session
-            if home is session or (home.spec.auto and not isolate) or home.spec.id == in_force:
-                continue
-            raise SessionMismatchError(text_of(entry), session.spec.id, home.spec.id)
+            self._check_wall(entry)
+
+    def _check_wall(self, entry: Entry) -> None:
+        session, in_force, isolate = self._wall
+        home = entry.session
+        if home is session or (home.spec.auto and not isolate) or home.spec.id == in_force:
+            return
+        raise SessionMismatchError(text_of(entry), session.spec.id, home.spec.id)
 
     def unpickle(self, payload: dict[str, Any], buffers: list[Buffer]) -> None:
-        """Open the pickles among args and kwargs, in place."""
+        """Open the pickles among args and kwargs, in place.
+
+        Raises:
+            ProtocolError: one stands within another argument, where none may be.
+        """
+        self._closed = self.pickles
         args, kwargs = payload.get("args"), payload.get("kwargs")
         if args is not None:
             payload["args"] = [self._opened(x, buffers) for x in args]
         if kwargs:
             payload["kwargs"] = {k: self._opened(x, buffers) for k, x in kwargs.items()}
+        if self._closed:
+            raise ProtocolError("a pickle stands within another argument")
 
     def _opened(self, x: Any, buffers: list[Buffer]) -> Any:
-        return open_pickle(x, buffers, self._persistent) if type(x) is Pickled else x
+        if type(x) is Pickled:
+            self._closed -= 1
+            return open_pickle(x, buffers, self._persistent)
+        return self._with_modules(x) if self._closed else x
+
+    def _with_modules(self, x: Any) -> Any:
+        """Plain data with its module arguments imported, however deep they stand."""
+        kind = type(x)
+        if kind is ModuleArgument:
+            self._closed -= 1
+            return import_module(x.name)
+        if kind is dict:
+            return {k: self._with_modules(v) for k, v in x.items()}
+        if kind in (list, tuple, set, frozenset):
+            return kind(self._with_modules(v) for v in x)
+        return x
 
     def _persistent(self, ref: Any) -> Any:
         if type(ref) is str:
             return import_module(ref)
-        return self.entry(ref).obj
+        entry = self.entry(list(ref) if type(ref) is tuple else ref)
+        self._check_wall(entry)
+        return entry.obj
 
     def _ref_arg(self, data: bytes) -> Any:
-        ref = plain.load(data)
+        ref = checked_ref(plain.load(data))
         self.named_refs = True
-        try:
-            entry = self._store.find(ref[0])
-        except (TypeError, IndexError, KeyError):
-            raise InvalidRefError(repr(ref), "a ref is [id, session, generation]") from None
+        entry = self._store.find(ref[0])
         if entry is None:
             self._missing.append(ref)
             return None
@@ -125,14 +165,27 @@ class Inbox:
         return entry.obj
 
     def _pickle(self, data: bytes) -> Pickled:
-        self.pickles = True
+        self.pickles += 1
+        self.named_refs = True
         pickled = Pickled(*plain.load(data))
         for ref in pickled.refs:
             self._ref_arg(pack(ref))
         return pickled
 
-    def _module(self, data: bytes) -> Any:
-        return import_module(data.decode())
+    def _module(self, data: bytes) -> ModuleArgument:
+        self.pickles += 1
+        return ModuleArgument(data.decode())
+
+
+def checked_ref(ref: Any) -> list[Any]:
+    """A ref as it is named on the wire: `[id, session id, generation]`.
+
+    Raises:
+        InvalidRefError: it is something else.
+    """
+    if type(ref) is list and [type(x) for x in ref] == [int, str, int]:
+        return ref
+    raise InvalidRefError(f"{ref!r:.200}", "a ref is [id, session, generation]")
 
 
 class _Unpickler(pickle.Unpickler):

@@ -1,0 +1,30 @@
+"""The shape of a reply's body, checked before anything is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ProtocolError
+
+_FAILURE = [str, str, list, dict, str, str, str]
+
+
+def checked(body: Any) -> list[Any]:
+    """`[0, value]`, `[1, failure]`, `[2]` or `[3, reason]`.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    if type(body) is list and body and type(body[0]) is int:
+        status, count = body[0], len(body)
+        if (status == 0 and count == 2) or (status == 2 and count == 1):
+            return body
+        if status == 3 and count == 2 and type(body[1]) is str:
+            return body
+        if status == 1 and count == 2 and _is_failure(body[1]):
+            return body
+    raise ProtocolError(f"a reply's body is [status, ...], and {body!r:.200} came")
+
+
+def _is_failure(x: Any) -> bool:
+    return type(x) is list and [type(part) for part in x] == _FAILURE

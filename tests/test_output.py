@@ -1,0 +1,387 @@
+"""A worker's output: two pipes, whose bytes are shown where the call was made."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import struct
+import sys
+from contextvars import ContextVar, copy_context
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge_ext.kernel.backends import output
+from bridge_ext.kernel.backends.output import Output
+
+place = ContextVar("place", default="nowhere")
+
+
+def context(name):
+    """A context in which `place` has that value."""
+    made = copy_context()
+    made.run(place.set, name)
+    return made
+
+
+class Screen:
+    """Notes what is written, and where."""
+
+    def __init__(self):
+        self.written, self.flushed = [], 0
+
+    def write(self, text):
+        self.written.append((place.get(), text))
+
+    def flush(self):
+        self.flushed += 1
+
+    @property
+    def text(self):
+        return "".join(text for _, text in self.written)
+
+    @property
+    def parts(self):
+        """What was written, joined where the place stays the same."""
+        out = []
+        for where, text in self.written:
+            if out and out[-1][0] == where:
+                out[-1] = (where, out[-1][1] + text)
+            else:
+                out.append((where, text))
+        return out
+
+
+class Pipes:
+    """Both pipes, with a screen at their end."""
+
+    def __init__(self):
+        (out, self.to_out), (err, self.to_err) = os.pipe(), os.pipe()
+        self._open = {out, err, self.to_out, self.to_err}
+        for fd in (out, err):
+            os.set_blocking(fd, False)
+        self.output = Output(out, err)
+        self.out, self.err = Screen(), Screen()
+
+    def write(self, data, fd=None):
+        """Write bytes and show them."""
+        os.write(self.to_out if fd is None else fd, data)
+        return self.show()
+
+    def show(self):
+        with contextlib.redirect_stdout(self.out), contextlib.redirect_stderr(self.err):
+            return self.output.show()
+
+    def mark(self, call_id):
+        return self.output.token + struct.pack("<Q", call_id)
+
+    def end(self, fd):
+        self._open.discard(fd)
+        os.close(fd)
+
+    def close(self):
+        for fd in self._open:
+            os.close(fd)
+
+
+@pytest.fixture
+def pipes():
+    made = Pipes()
+    yield made
+    made.close()
+
+
+# ---------------------------------------------------------------- one call at a time
+def test_bytes_are_shown_as_text_in_the_calls_context(pipes):
+    pipes.output.alone(context("cell 1"))
+    assert pipes.write("héllo\n".encode())
+    assert pipes.out.written == [("cell 1", "héllo\n")]
+    assert pipes.out.flushed == 1
+    assert pipes.err.written == []
+
+
+def test_each_pipe_has_its_stream(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.write(b"oops", pipes.to_err)
+    pipes.write(b"fine", pipes.to_out)
+    assert (pipes.out.text, pipes.err.text) == ("fine", "oops")
+
+
+def test_nothing_there_shows_nothing(pipes):
+    assert not pipes.show()
+    assert pipes.out.written == pipes.err.written == []
+
+
+def test_the_next_call_has_its_own_context(pipes):
+    for name in ("cell 1", "cell 2"):
+        pipes.output.alone(context(name))
+        pipes.write(b"x")
+    assert pipes.out.parts == [("cell 1", "x"), ("cell 2", "x")]
+
+
+def test_without_a_context_output_is_shown_all_the_same(pipes):
+    pipes.write(b"early")
+    assert pipes.out.written == [("nowhere", "early")]
+
+
+def test_a_context_may_be_in_use_already(pipes):
+    cell = context("cell 1")
+    pipes.output.alone(cell)
+    cell.run(pipes.write, b"x")
+    assert pipes.out.written == [("cell 1", "x")]
+
+
+def test_what_a_stream_sets_stays_in_a_copy_of_the_context(pipes):
+    cell = context("cell 1")
+
+    class Setting(Screen):
+        def write(self, text):
+            super().write(text)
+            place.set("changed by the stream")
+
+    pipes.out = Setting()
+    pipes.output.alone(cell)
+    pipes.write(b"x")
+    pipes.write(b"y")
+    assert pipes.out.written == [("cell 1", "x"), ("cell 1", "y")]
+    assert cell[place] == "cell 1"
+
+
+def test_output_goes_where_stdout_goes_now(pipes):
+    pipes.output.alone(None)
+    for _ in range(2):
+        captured = io.StringIO()
+        os.write(pipes.to_out, b"x")
+        with contextlib.redirect_stdout(captured):
+            pipes.output.show()
+        assert captured.getvalue() == "x"
+    assert output.sys_stdout() is sys.stdout
+    assert output.sys_stderr() is sys.stderr
+
+
+# ---------------------------------------------------------------- text that is cut, or none
+def test_a_character_cut_in_two_is_shown_whole(pipes):
+    data = "a€b".encode()
+    for i in range(len(data)):
+        pipes.write(data[i : i + 1])
+    assert pipes.out.text == "a€b"
+
+
+def test_invalid_bytes_are_replaced_and_the_rest_shown(pipes):
+    pipes.write(b"a\xff\xfeb\xe2\x82")
+    pipes.write(b"c")
+    assert pipes.out.text == "a\ufffd\ufffdb\ufffdc"
+
+
+def test_the_pipes_decode_apart(pipes):
+    pipes.write(b"\xe2\x82", pipes.to_out)
+    pipes.write(b"\xc3", pipes.to_err)
+    pipes.write(b"\xac", pipes.to_out)
+    pipes.write(b"\xa9", pipes.to_err)
+    assert (pipes.out.text, pipes.err.text) == ("€", "é")
+
+
+@given(st.binary(max_size=400), st.lists(st.integers(1, 50), min_size=1, max_size=20))
+def test_any_bytes_are_shown_as_one_decoding_would(data, cuts):
+    with contextlib.closing(Pipes()) as pipes:
+        for chunk in cut(data, cuts):
+            pipes.write(chunk)
+        # What may still become a character is held back.
+        assert data.decode("utf-8", "replace").startswith(pipes.out.text)
+        pipes.write(b"end")
+        assert pipes.out.text == (data + b"end").decode("utf-8", "replace")
+
+
+def cut(data, sizes):
+    """The data in pieces of these sizes, over and over."""
+    at, turn = 0, 0
+    while at < len(data):
+        size = sizes[turn % len(sizes)]
+        yield data[at : at + size]
+        at, turn = at + size, turn + 1
+
+
+# ---------------------------------------------------------------- calls that queue
+def test_marks_say_whose_output_follows(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.output.expect_mark(3, context("cell 3"))
+    pipes.write(b"one" + pipes.mark(2) + b"two" + pipes.mark(3) + b"three")
+    assert pipes.out.parts == [("cell 1", "one"), ("cell 2", "two"), ("cell 3", "three")]
+
+
+def test_marks_hold_for_each_pipe(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.write(pipes.mark(2) + b"two", pipes.to_err)
+    pipes.write(b"one", pipes.to_out)
+    assert pipes.err.parts == [("cell 2", "two")]
+    assert pipes.out.parts == [("cell 1", "one")]
+
+
+def test_a_mark_of_an_unknown_call_is_not_shown_and_changes_nothing(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.write(b"a" + pipes.mark(99) + b"b")
+    assert pipes.out.parts == [("cell 1", "ab")]
+
+
+def test_once_a_call_is_alone_the_marks_of_before_are_forgotten(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.write(pipes.mark(2) + b"two")
+    pipes.output.alone(context("cell 3"))
+    pipes.write(b"three")
+    assert pipes.out.parts == [("cell 2", "two"), ("cell 3", "three")]
+
+
+def test_the_beginning_of_a_token_is_held_back_until_it_is_none(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.output.expect_mark(2, context("cell 2"))
+    for size in range(1, len(pipes.output.token)):
+        del pipes.out.written[:]
+        beginning = b"-" + pipes.output.token[:size]
+        pipes.write(beginning)
+        assert pipes.out.text == "-"
+        pipes.write(b"no")
+        assert pipes.out.text == (beginning + b"no").decode("utf-8", "replace")
+        assert {where for where, _ in pipes.out.written} == {"cell 1"}
+
+
+def test_what_was_held_back_is_shown_when_the_next_call_is_alone(pipes):
+    pipes.output.alone(context("cell 1"))
+    pipes.output.expect_mark(2, context("cell 2"))
+    beginning = pipes.output.token[:1]
+    pipes.write(b"a" + beginning)
+    pipes.output.alone(context("cell 3"))
+    pipes.write(b"b")
+    assert pipes.out.text == (b"a" + beginning + b"b").decode("utf-8", "replace")
+
+
+def test_a_token_cut_anywhere_is_never_shown(pipes):
+    for at in range(1, len(pipes.mark(2))):
+        pipes.output.alone(context("cell 1"))
+        pipes.output.expect_mark(2, context("cell 2"))
+        del pipes.out.written[:]
+        pipes.write(b"one" + pipes.mark(2)[:at])
+        assert pipes.out.parts == [("cell 1", "one")]
+        pipes.write(pipes.mark(2)[at:] + b"two")
+        assert pipes.out.parts == [("cell 1", "one"), ("cell 2", "two")]
+
+
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 3), texts), max_size=12),
+    st.lists(st.integers(1, 60), min_size=1, max_size=20),
+)
+def test_interleaved_marks_may_be_cut_at_any_byte(calls, cuts):
+    with contextlib.closing(Pipes()) as pipes:
+        pipes.output.alone(context("cell 0"))
+        expected, stream, now = [], b"", "cell 0"
+        for call_id, text in calls:
+            if call_id:
+                pipes.output.expect_mark(call_id, context(f"cell {call_id}"))
+                stream += pipes.mark(call_id)
+                now = f"cell {call_id}"
+            stream += text.encode()
+            expected.append((now, text))
+        if not calls or not any(call_id for call_id, _ in calls):
+            pipes.output.expect_mark(9, context("cell 9"))
+        for chunk in cut(stream, cuts):
+            pipes.write(chunk)
+        pipes.write(pipes.mark(1))  # so that nothing is held back as the beginning of a mark
+        wanted = Screen()
+        wanted.written = [(where, text) for where, text in expected if text]
+        assert pipes.out.parts == wanted.parts
+
+
+# ---------------------------------------------------------------- streams that fail
+class Broken(Screen):
+    """A stream that cannot be written."""
+
+    error: type[BaseException] = OSError
+
+    def write(self, text):
+        super().write(text)
+        raise self.error("no")
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, UnicodeEncodeError, RuntimeError])
+def test_a_stream_that_raises_is_not_fatal(pipes, caplog, error):
+    if error is UnicodeEncodeError:
+        pipes.out = io.TextIOWrapper(io.BytesIO(), "ascii", errors="strict")
+    else:
+        pipes.out = Broken()
+        pipes.out.error = error
+    with caplog.at_level(logging.WARNING, "bridge_ext.output"):
+        assert pipes.write("é".encode())
+    assert "could not be written" in caplog.text
+    assert error.__name__ in caplog.text
+    pipes.out = Screen()
+    pipes.write(b"on")
+    assert pipes.out.text == "on"
+
+
+@pytest.mark.parametrize("stream", [None, object()])
+def test_a_stream_that_is_none_is_not_fatal(pipes, caplog, stream):
+    pipes.out = stream
+    assert pipes.write(b"x")
+    pipes.out = Screen()
+    pipes.write(b"on")
+    assert pipes.out.text == "on"
+
+
+def test_a_stream_that_raises_does_not_keep_the_other_from_being_shown(pipes, caplog):
+    pipes.out = Broken()
+    os.write(pipes.to_out, b"x")
+    pipes.write(b"oops", pipes.to_err)
+    assert pipes.err.text == "oops"
+
+
+# ---------------------------------------------------------------- pipes that end, or never do
+def test_a_pipe_that_was_closed_is_not_looked_at_again(pipes):
+    pipes.write(b"last")
+    pipes.end(pipes.to_out)
+    assert not pipes.show()
+    assert not pipes.output.poll(0)
+    pipes.write(b"on", pipes.to_err)
+    assert (pipes.out.text, pipes.err.text) == ("last", "on")
+
+
+def test_what_a_pipe_holds_at_its_end_is_shown(pipes):
+    os.write(pipes.to_out, b"last words")
+    pipes.end(pipes.to_out)
+    pipes.show()
+    assert pipes.out.text == "last words"
+
+
+def test_a_full_pipe_is_shown_in_one_go(pipes):
+    size = 60_000
+    os.write(pipes.to_out, b"x" * size)
+    os.write(pipes.to_err, b"y" * size)
+    pipes.show()
+    assert (pipes.out.text, pipes.err.text) == ("x" * size, "y" * size)
+
+
+def test_a_writer_that_never_stops_does_not_hold_the_reader(pipes, monkeypatch):
+    monkeypatch.setattr(output, "_MOST", 3_000)
+
+    class Feeding(Screen):
+        def write(self, text):
+            super().write(text)
+            os.write(pipes.to_out, b"x" * 1_000)
+
+    pipes.out = Feeding()
+    assert pipes.write(b"x" * 1_000)
+    assert len(pipes.out.text) == 3_000
+
+
+def test_tokens_cannot_be_guessed(pipes):
+    with contextlib.closing(Pipes()) as other:
+        assert pipes.output.token != other.output.token
+    assert len(pipes.output.token) >= 16
