@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -925,13 +926,13 @@ class Table:
         """A ref as `Incarnation` takes it from a reply."""
         with self._lock:
             self.sent[ref_id] = self.sent.get(ref_id, 0) + 1
-        state, handle = self.refs.receive(ref_id)
-        return handle if handle is not None else self.enter(ref_id, state)
+        return self.receive(ref_id)
 
-    def enter(self, ref_id, state):
-        if state is None:
-            state = RefState(None, self, self.session, None, ref_id, "Thing", None, None, 8)
-        return self.refs.add(state, new_handle(self._cls, state))
+    def receive(self, ref_id):
+        def new_state():
+            return RefState(None, self, self.session, None, ref_id, "Thing", None, None, 8)
+
+        return self.refs.receive(ref_id, new_state, partial(new_handle, self._cls))
 
     def flush(self):
         with self._lock:  # messages go one after the other
@@ -969,44 +970,22 @@ def test_a_handle_that_comes_back_before_the_flush_lives(table):
     assert table.held(1) == 0
 
 
-def test_a_flush_between_a_receipt_and_its_handle_does_not_give_it_back(table):
+def test_a_flush_after_a_drop_and_a_new_receipt_gives_nothing_back(table):
     table.arrive(1)  # and its handle is dropped at once
-    table.sent[1] += 1
-    state, handle = table.refs.receive(1)
-    assert handle is None
+    handle = table.arrive(1)
     table.flush()
-    handle = table.enter(1, state)
-    assert table.held(1) >= 1, "the worker has freed what a handle stands for"
+    assert table.held(1) == 2, "the worker has freed what a handle stands for"
     del handle
     table.flush()
     assert table.held(1) == 0
 
 
-def test_two_replies_at_once_make_one_handle_of_a_ref_that_was_dropped(table):
-    table.arrive(1)
-    table.sent[1] += 2
-    first, second = table.refs.receive(1), table.refs.receive(1)
-    one, two = table.enter(1, first[0]), table.enter(1, second[0])
-    assert one is two
-    del one
-    gc.collect()
-    table.flush()
-    assert table.held(1) >= 1, "the worker has freed what a handle stands for"
-    del two
-    table.flush()
-    assert table.held(1) == 0
-
-
-def test_two_replies_at_once_make_one_handle_of_a_new_ref(table):
-    table.sent[1] = 2
-    first, second = table.refs.receive(1), table.refs.receive(1)
-    assert first == second == (None, None)
-    one, two = table.enter(1, None), table.enter(1, None)
-    assert one is two
-    del one, two
-    gc.collect()
-    table.flush()
-    assert table.held(1) == 0
+def test_a_ref_that_was_said_to_be_gone_and_comes_again_can_be_used(table):
+    handle = table.arrive(1)
+    table.refs.mark([1], "released")
+    assert handle._bridge_state.ended() == "released"
+    assert table.arrive(1) is handle
+    assert handle._bridge_state.ended() == ""
 
 
 def test_threads_that_receive_and_give_back_keep_the_counts_right(table):

@@ -29,7 +29,7 @@ from .outbound import SCALARS, Outbound
 from .resolution import check_target, resolve
 from .session import Session
 from .supervisor import Supervisor
-from .wire.limits import MAX_BODY
+from .wire import limits
 from .wire.payload import call_part, join, part
 
 if TYPE_CHECKING:
@@ -193,8 +193,11 @@ class Client(Supervisor):
         if fetch is not None:
             parts.append(_FETCH[fetch])
         body = join(parts)
-        if len(body) > MAX_BODY:
-            why = f"together they are {len(body):,} bytes, and a message holds {MAX_BODY:,}"
+        if len(body) > limits.MAX_BODY or len(buffers) > limits.MAX_BUFFERS:
+            why = (
+                f"together they are {len(body):,} bytes and {len(buffers):,} buffers, and a "
+                f"message holds {limits.MAX_BODY:,} and {limits.MAX_BUFFERS:,}"
+            )
             raise EncodeError("The arguments", "all of them", why)
         return body, buffers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProtocolError
@@ -71,30 +72,31 @@ class Incarnation:
     def _ref(self, data: bytes) -> Ref:
         fields = msgpack.unpackb(data, **_LOOSE)
         ref_id, session_id, generation, type_id, length, shape, nbytes, _ = fields
-        state, handle = self.refs.receive(ref_id)
-        if state is not None and state.session.generation != generation:
-            self._rehome(state, session_id, generation)
-        if handle is not None:
-            return handle
         cls = self._types.get(type_id)
         if cls is None:
             raise ProtocolError(f"a ref of unknown type {type_id}")
-        if state is None:
-            state = self._state(cls, ref_id, session_id, generation, length, shape, nbytes)
-        return self.refs.add(state, new_handle(cls, state))
+        session, lease = self._home(session_id, generation)
+
+        def new_state() -> RefState:
+            return self._state(cls, ref_id, session, lease, length, shape, nbytes)
+
+        handle = self.refs.receive(ref_id, new_state, partial(new_handle, cls))
+        state = handle._bridge_state
+        if state.session is not session:
+            state.session, state.lease = session, lease  # it was moved
+        return handle
 
     def _state(
         self,
         cls: type[Ref],
         ref_id: int,
-        session_id: str,
-        generation: int,
+        session: Session,
+        lease: Lease | None,
         length: int | None,
         shape: list[int] | None,
         nbytes: int,
     ) -> RefState:
         manager = self.client.sessions
-        session, lease = self._home(session_id, generation)
         name = cls._bridge_type  # type: ignore[attr-defined]
         if manager.heard:
             manager.tell(RefAdded(ref_id, session.id, name))
@@ -109,10 +111,6 @@ class Incarnation:
         if self.client.strict or session.lease is None:
             return session, None  # a strict lease ends with its scope, whatever refers to it
         return session, session.lease()
-
-    def _rehome(self, state: RefState, session_id: str, generation: int) -> None:
-        """The ref was moved to another session."""
-        state.session, state.lease = self._home(session_id, generation)
 
     # ------------------------------------------------------------ outgoing
     def outgoing(self, session: Session | None = None, helper: str | None = None) -> Outgoing:

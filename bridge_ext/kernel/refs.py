@@ -111,28 +111,25 @@ class RefTable:
         self.dropped: deque[RefState] = deque()
         """States whose handle was collected; filled by finalizers."""
 
-    def receive(self, ref_id: int) -> tuple[RefState | None, Ref | None]:
-        """Count one more receipt of a known ref; its state, and its handle if that lives."""
+    def receive(
+        self, ref_id: int, new_state: Callable[[], RefState], new_handle: Callable[[RefState], Ref]
+    ) -> Ref:
+        """Count a receipt of a ref; its handle, made if none lives.
+
+        The two functions run under the lock, so that no flush comes between a receipt and the
+        handle that holds it; they keep books and run no user code.
+        """
         with self._lock:
             state = self._states.get(ref_id)
             if state is None:
-                return None, None
-            state.receipts += 1
-            return state, state.handle() if state.handle is not None else None
-
-    def add(self, state: RefState, handle: Ref) -> Ref:
-        """Enter a new handle; if another thread was first, the receipt counts for its handle."""
-        with self._lock:
-            other = self._states.get(state.id)
-            if other is not None and other is not state:
-                other.receipts += state.receipts
-                alive = other.handle() if other.handle is not None else None
-                if alive is not None:
-                    return alive
-            self._states[state.id] = state
-            if other is not None and other is not state:
-                state.receipts = other.receipts
-            state.handle = weakref.ref(handle)
+                state = self._states[ref_id] = new_state()
+            else:
+                state.receipts += 1
+                state.gone = ""  # the worker has it, whatever was said meanwhile
+            handle = state.handle() if state.handle is not None else None
+            if handle is None:
+                handle = new_handle(state)
+                state.handle = weakref.ref(handle)
             return handle
 
     def merge(self, state: RefState, home: RefState) -> None:

@@ -9,6 +9,7 @@ import weakref
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from .backends import interrupts
 from .errors import BridgeClosedError
 from .housekeeper import Housekeeper
 from .incarnation import Incarnation, Loss
@@ -100,16 +101,23 @@ class Supervisor(ABC):
             if incarnation.connection.death is None:
                 return incarnation
             self.bury(incarnation)
-        with self._lock:
-            if self._closed:
-                raise BridgeClosedError(self._closed)
-            incarnation = self._incarnation
-            if incarnation is None or incarnation.loss is not None:
-                self._started += 1
-                connection = self.backend.open(self._started, self._config())
-                incarnation = self._incarnation = self.incarnate(connection)
-                self._housekeeper.start()
-            return incarnation
+        held = interrupts.hold()  # or a KeyboardInterrupt could lose a process half started
+        try:
+            with self._lock:
+                return self._start()
+        finally:
+            interrupts.let_go(held)
+
+    def _start(self) -> Incarnation:
+        if self._closed:
+            raise BridgeClosedError(self._closed)
+        incarnation = self._incarnation
+        if incarnation is None or incarnation.loss is not None:
+            self._started += 1
+            connection = self.backend.open(self._started, self._config())
+            incarnation = self._incarnation = self.incarnate(connection)
+            self._housekeeper.start()
+        return incarnation
 
     def bury(self, incarnation: Incarnation, why: str | None = None) -> Loss:
         """Keep the books of a worker that has died, or is about to: its sessions are lost."""

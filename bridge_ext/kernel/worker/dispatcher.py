@@ -280,7 +280,7 @@ class Dispatcher:
                 raise SessionMismatchError(
                     text_of(entry), payload["session_id"], entry.session.spec.id
                 )
-        return _released(self.store.release_refs(payload["args"]))
+        return _released(self.store.release_refs(payload["args"], payload["session_id"]))
 
     def _release_session(self, payload: Payload, session: Session | None, cell: str) -> Answer:
         (reason,) = payload["args"]

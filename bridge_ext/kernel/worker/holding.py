@@ -70,7 +70,7 @@ class Session:
     Attributes:
         by_object: entries by the `id` of their object, the least recently used first where the
             session evicts.
-        gone: how refs went that were here; the last of them.
+        gone: how refs went that were here, and their bytes; the last of them.
         flying: calls in flight.
         live: entries that a kernel has receipts for.
     """
@@ -93,14 +93,14 @@ class Session:
         self.spec = spec
         self.by_object: dict[int, Entry] = {}
         self.kept: dict[str, Entry] = {}
-        self.gone: OrderedDict[int, str] = OrderedDict()
+        self.gone: OrderedDict[int, tuple[str, int]] = OrderedDict()
         self.nbytes = 0
         self.flying = 0
         self.live = 0
         self.evictions = 0
         self.idle_since = time.monotonic()
         self.ended = ""
-        self.timed = False
+        self.timed = 0
 
     def adopt(self, entry: Entry) -> None:
         """Hold an entry, with the receipts it has."""
@@ -141,7 +141,7 @@ class Session:
     def remember(self, entry: Entry, reason: str) -> None:
         """Keep in mind how an entry went."""
         for ref_id in entry.ids:
-            self.gone[ref_id] = reason
+            self.gone[ref_id] = (reason, entry.facts[2])
         while len(self.gone) > ENDED_REMEMBERED:
             self.gone.popitem(last=False)
 
@@ -216,32 +216,49 @@ class Draft:
 class Clock:
     """Which session may have been idle for its ttl, and when to look.
 
-    A session stands on the clock once, however many calls it has: when its time comes, whoever
-    looks puts it back with the time that is left. Not thread-safe: the store's lock is around it.
+    A session stands on the clock at most once, however many calls it has: when its time comes,
+    whoever looks puts it back with the time that is left. `session.timed` is the ticket of its
+    place; places without a session are cleared away before they are half of all. Not thread-safe:
+    the store's lock is around it.
     """
 
-    __slots__ = ("_heap", "_ticket")
+    __slots__ = ("_heap", "_stale", "_ticket")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Session]] = []
         self._ticket = 0
+        self._stale = 0
 
     @property
     def next(self) -> float | None:
-        """Monotonic time of the first session to look at."""
+        """Monotonic time of the first place to look at."""
         return self._heap[0][0] if self._heap else None
 
     def set(self, session: Session, due: float) -> bool:
-        """Put the session on the clock; whether it is now the first to ring."""
-        session.timed = True
+        """Put the session on the clock, away from where it stood; whether it rings first."""
+        self.clear(session)
         self._ticket += 1
+        session.timed = self._ticket
         heapq.heappush(self._heap, (due, self._ticket, session))
         return self._heap[0][2] is session
 
+    def clear(self, session: Session) -> None:
+        """Take the session off the clock."""
+        if not session.timed:
+            return
+        session.timed = 0
+        self._stale += 1
+        if self._stale > 32 and self._stale > len(self._heap) // 2:
+            self._heap = [place for place in self._heap if place[2].timed == place[1]]
+            heapq.heapify(self._heap)
+            self._stale = 0
+
     def due(self, now: float) -> Session | None:
         """Take a session whose time has come off the clock."""
-        if not self._heap or self._heap[0][0] > now:
-            return None
-        session = heapq.heappop(self._heap)[2]
-        session.timed = False
-        return session
+        while self._heap and self._heap[0][0] <= now:
+            _, ticket, session = heapq.heappop(self._heap)
+            if session.timed == ticket:
+                session.timed = 0
+                return session
+            self._stale -= 1
+        return None

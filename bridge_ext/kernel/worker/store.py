@@ -66,7 +66,7 @@ class Store:
             session = self._sessions.get(spec.id)
             if session is not None and session.spec.generation == spec.generation:
                 session.spec = spec
-                session.timed = False  # it stands on the clock at the old time: ring anew
+                self._clock.clear(session)
             elif (spec.id, spec.generation) in self._ended or (
                 session is not None and session.spec.generation > spec.generation
             ):
@@ -125,6 +125,7 @@ class Store:
     def _end(self, session: Session, reason: str) -> Released:
         refs, nbytes = len(session.by_object), session.nbytes
         session.ended = reason
+        self._clock.clear(session)
         for entry in session.by_object.values():
             for ref_id in entry.ids:
                 self._refs.pop(ref_id, None)
@@ -156,7 +157,7 @@ class Store:
         with self._lock:
             session = self._sessions.get(session_id)
             if session is not None and session.spec.generation == generation:
-                return session.gone.get(ref_id, "released")
+                return session.gone.get(ref_id, ("released", 0))[0]
             return self._reason(session_id, generation)
 
     def draft(self, session: Session) -> Draft:
@@ -190,7 +191,7 @@ class Store:
             for entry in evicted:
                 self._drop(entry, "evicted")
             for entry in new:
-                entry.cell = cell
+                entry.cell, entry.receipts, entry.kept = cell, 0, None
                 self._refs[entry.ids[0]] = entry
                 session.adopt(entry)
             for key, count in draft.sent.items():
@@ -225,16 +226,20 @@ class Store:
                     doomed.append(self._drop(entry, "released"))
         return doomed
 
-    def release_refs(self, ref_ids: Iterable[int]) -> Released:
-        """End refs at once, whatever receipts are out, kept or not."""
+    def release_refs(self, ref_ids: Iterable[int], session_id: str = "") -> Released:
+        """End refs at once, whatever receipts are out; ending them again says the same numbers."""
         out = Released()
         with self._lock:
+            session = self._sessions.get(session_id)
             for ref_id in ref_ids:
                 entry = self._refs.get(ref_id)
                 if entry is not None:
                     out.refs += 1
                     out.nbytes += entry.facts[2]
                     out.doomed.append(self._drop(entry, "released"))
+                elif session is not None and ref_id in session.gone:
+                    out.refs += 1
+                    out.nbytes += session.gone[ref_id][1]
         return out
 
     def _drop(self, entry: Entry, reason: str) -> Entry:

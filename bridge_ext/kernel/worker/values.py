@@ -142,7 +142,7 @@ class Inbox:
             self._closed -= 1
             return import_module(x.name)
         if kind is dict:
-            return {k: self._with_modules(v) for k, v in x.items()}
+            return {self._with_modules(k): self._with_modules(v) for k, v in x.items()}
         if kind in (list, tuple, set, frozenset):
             return kind(self._with_modules(v) for v in x)
         return x
