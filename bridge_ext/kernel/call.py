@@ -9,10 +9,8 @@ from .backends.base import Request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .backends.base import Origin
     from .model import Options
     from .refs import RefState
-    from .session import Session
     from .wire.payload import Part
 
 
@@ -68,13 +66,6 @@ class Call(Request):
         self.helper = helper
         self.patience = patience
         self.has_refs = target is not None
-
-    def send(self, body: bytes, buffers: Sequence[Any], origin: Origin, session: Session) -> None:
-        """Make it ready to be sent, as what it has been resolved to."""
-        self.body = body
-        self.buffers = buffers
-        self.origin = origin
-        self.session = session
 
     @property
     def text(self) -> str:

@@ -58,17 +58,25 @@ class Client(Supervisor):
             StopIteration: the stream has ended.
             Exception: what the call raised, as the same type where it exists here.
         """
-        scope = context.here()
         key = self.key
+        scope = context.current.get() or context.here()
         if call.options is None and context.stack.get() is None:
             options = _NO_OPTIONS
+            forced = scope.entered.get(key) or scope.sticky.sessions.get(key)
         else:
             options = context.ambient(key, call.options)
-        forced = context.in_force(key, scope)
+            forced = context.in_force(key, scope)
         once_more = options.idempotent is True
         asked_again = False
         while True:
-            incarnation = self.connect()
+            incarnation = self._incarnation
+            if (
+                incarnation is None
+                or incarnation.loss is not None
+                or self._closed
+                or (incarnation.connection.death is not None)
+            ):
+                incarnation = self.connect()
             lease = scope.leases.get(key)
             if (
                 forced is None
@@ -140,8 +148,8 @@ class Client(Supervisor):
         """One exchange: `[status, …]` of its reply."""
         fetch = call.fetch if call.fetch is not None else options.fetch
         in_force = forced.id if forced is not None else None
-        body, buffers = self._encode(call, session, in_force, fetch, incarnation)
-        call.send(body, buffers, scope, session)
+        call.body, call.buffers = self._encode(call, session, in_force, fetch, incarnation)
+        call.origin, call.session = scope, session
         timeout = call.patience if call.patience is not None else options.timeout
         deadline = Deadline(timeout) if timeout is not None else NEVER
         exchange = incarnation.connection.call
@@ -176,9 +184,9 @@ class Client(Supervisor):
         incarnation: Incarnation,
     ) -> tuple[bytes, Sequence[Any]]:
         """The packed payload and its buffers."""
-        parts = [call.start, session.part]
         buffers: Sequence[Any] = ()
         args = call.args
+        parts = [call.start, session.part]
         if args is None:
             pass
         elif not call.kwargs and SCALARS.issuperset(map(type, args)):

@@ -11,12 +11,13 @@ from __future__ import annotations
 import select
 import threading
 from _thread import allocate_lock
+from functools import partial
 from socket import MSG_DONTWAIT
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.framing import Kind
-from ..wire.loading import load_small
+from ..wire.own import msgpack
 from . import interrupts
 from .base import NEVER, Died, Reply, Request, TimedOut
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from ..wire.framing import Buffer
     from .base import Deadline, TakeOutgoing
     from .output import Output
+
+
+unpackb = partial(msgpack.unpackb, unicode_errors="surrogatepass")
 
 
 class Waiter:
@@ -242,7 +246,10 @@ def reply_head(data: bytes) -> tuple[int, list[Any] | None]:
     Raises:
         ProtocolError: that is no head of a reply.
     """
-    head = load_small(data)
+    try:
+        head = unpackb(data)
+    except Exception as error:
+        raise ProtocolError(f"a reply's head is no value ({error})") from error
     if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
         raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
     return head[0], head[1]

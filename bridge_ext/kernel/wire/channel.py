@@ -18,6 +18,9 @@ CHUNK = 65536
 """Bytes asked of the socket at once: recv(262144) costs 14 us more a call than this."""
 
 
+_NOTHING: list[Buffer] = []
+
+
 class Channel:
     """Frames over a connected stream socket.
 
@@ -25,12 +28,13 @@ class Channel:
     a time, which the owner of the channel sees to.
     """
 
-    __slots__ = ("_parser", "_recv", "_send", "_sendall", "send_lock", "socket")
+    __slots__ = ("_midway", "_parser", "_recv", "_send", "_sendall", "send_lock", "socket")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.send_lock = threading.Lock()
         self._parser = FrameParser()
+        self._midway = False  # as the parser says it, which is asked only when it may have changed
         self._recv = sock.recv
         self._send, self._sendall = sock.send, sock.sendall
 
@@ -54,9 +58,13 @@ class Channel:
         The caller holds `send_lock`, and sends the rest before anything else.
         """
         if not buffers and len(body) < CHUNK and len(head) < CHUNK:
-            pieces: list[Buffer] = [small(kind, head, body)]
-        else:
-            pieces = build(kind, head, body, buffers)
+            frame = small(kind, head, body)
+            try:
+                sent = self._send(frame, MSG_DONTWAIT)
+            except BlockingIOError:
+                return [frame]
+            return _NOTHING if sent == len(frame) else [memoryview(frame)[sent:]]
+        pieces = build(kind, head, body, buffers)
         while pieces:
             try:
                 sent = self._send(pieces[0], MSG_DONTWAIT)
@@ -76,7 +84,7 @@ class Channel:
             OSError: the connection broke, or the peer left in the middle of a frame.
         """
         parser = self._parser
-        if not parser.midway:
+        if not self._midway:
             data = self._recv(CHUNK)
             frame = parser.whole(data)
             if frame is not None:
@@ -84,9 +92,11 @@ class Channel:
             if not data:
                 return None
             parser.feed(data)
+            self._midway = True
         while True:
             frame = parser.next()
             if frame is not None:
+                self._midway = parser.midway
                 return frame
             room = parser.room()
             if room is not None:
@@ -104,7 +114,9 @@ class Channel:
 
         Whoever waits for the socket before `read` has to ask, for one `recv` may bring several.
         """
-        return self._parser.next()
+        frame = self._parser.next()
+        self._midway = self._parser.midway
+        return frame
 
     def shutdown(self) -> None:
         """End both directions, which wakes every wait; safe from any thread, at any time."""
