@@ -1,9 +1,11 @@
 """What the documents say of the code is what the code says."""
 
+import doctest
 import re
 from pathlib import Path
 
 import bridge_ext
+from bridge_ext import calls
 from bridge_ext.kernel.model import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +21,7 @@ def test_the_picture_of_a_sessions_life_is_the_table_in_the_code():
 
 def test_every_module_of_the_kernel_side_has_its_line():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    small = {"__init__", "call", "configuration", "display", "helpers", "inspection"}
+    small = {"__init__", "call", "configuration", "display", "helpers", "inspection", "replies"}
     for file in (ROOT / "bridge_ext" / "kernel").glob("*.py"):
         assert file.stem in small or re.search(rf"\b{file.stem}\b", text), file.stem
 
@@ -47,3 +49,9 @@ def test_every_public_name_is_there_and_documented():
     for name in dir(bridge_ext.Bridge):
         if not name.startswith("_"):
             assert getattr(bridge_ext.Bridge, name).__doc__, name
+
+
+def test_the_examples_in_docstrings_run():
+    found = doctest.testmod(calls)
+    assert found.attempted
+    assert found.failed == 0

@@ -1204,3 +1204,24 @@ def test_the_death_of_the_worker_settles_a_release(local):
     with pytest.raises(bridge_ext.BridgeError):
         ref.append(1)
     assert local.call("math.sqrt", 4) == 2.0
+
+
+# ---------------------------------------------------------------- a bridge nobody closes
+@pytest.mark.parametrize("backend", ["memory", "local"])
+def test_a_bridge_that_nobody_refers_to_is_closed(backend):
+    bridge = bridge_ext.Bridge(backend)
+    bridge.call("math.sqrt", 4)
+    connection = bridge._remote.incarnation.connection
+    keeper = bridge._remote._housekeeper._thread
+    del bridge
+    gc.collect()
+    eventually(lambda: connection.death is not None, "the end of the worker")
+    eventually(lambda: not keeper.is_alive(), "the end of the housekeeper")
+
+
+@pytest.mark.parametrize("backend", ["memory", "local"])
+def test_a_handle_keeps_its_bridge(backend):
+    ref = bridge_ext.Bridge(backend).put([1, 2])
+    gc.collect()
+    assert len(ref) == 2
+    ref._bridge_state.client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from .wire.marks import Ext
 from .wire.own import msgpack
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .backends.base import Connection, Outgoing, Reply
     from .remote import Remote
     from .session import Lease, Session
@@ -52,7 +55,7 @@ class Incarnation:
         self._cwd = _cwd() if client.follow_cwd else None
         self._path = list(sys.path)
         self.loading = Loading({Ext.REF: self._ref, Ext.MODULE: self._module})
-        connection.listen(self._take_types)
+        connection.listen(_weakly(self))
 
     # ------------------------------------------------------------ incoming
     def open(self, reply: Reply) -> Any:
@@ -62,7 +65,8 @@ class Incarnation:
             return body  # as nearly always
         return checked(body)
 
-    def _take_types(self, records: list[Any]) -> None:
+    def take_types(self, records: list[Any]) -> None:
+        """Make the handle classes of the types that a reply brought."""
         if len(self._types) > 2 * MAX_TYPES:
             self._types.clear()
         with malformed("type records"):
@@ -173,6 +177,18 @@ class Incarnation:
         for state in self.refs.mark(ref_ids, reason):
             if manager.heard:
                 manager.tell(RefReleased(state.id, session_id, reason))
+
+
+def _weakly(incarnation: Incarnation) -> Callable[[list[Any]], None]:
+    """What takes the types of a connection: whoever watches it must not hold the bridge."""
+    ref = weakref.ref(incarnation)
+
+    def take_types(records: list[Any]) -> None:
+        alive = ref()
+        if alive is not None:
+            alive.take_types(records)
+
+    return take_types
 
 
 def _cwd() -> bytes | None:
