@@ -11,13 +11,12 @@ from __future__ import annotations
 import select
 import threading
 from _thread import allocate_lock
-from functools import partial
 from socket import MSG_DONTWAIT
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.framing import Kind
-from ..wire.own import msgpack
+from ..wire.heads import reply_head
 from . import interrupts
 from .base import NEVER, Died, Reply, Request, TimedOut
 
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from ..wire.framing import Buffer
     from .base import Deadline, TakeOutgoing
     from .output import Output
-
-
-unpackb = partial(msgpack.unpackb, unicode_errors="surrogatepass")
 
 
 class Waiter:
@@ -238,18 +234,3 @@ class Exchange:
             self._output.show()
         finally:
             self._leave(0, idle)
-
-
-def reply_head(data: bytes) -> tuple[int, list[Any] | None]:
-    """The call id of a reply, and the type records that came with it.
-
-    Raises:
-        ProtocolError: that is no head of a reply.
-    """
-    try:
-        head = unpackb(data)
-    except Exception as error:
-        raise ProtocolError(f"a reply's head is no value ({error})") from error
-    if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
-        raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
-    return head[0], head[1]

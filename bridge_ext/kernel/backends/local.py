@@ -15,6 +15,7 @@ from ..errors import ProtocolError
 from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
+from ..wire.heads import reply_head
 from ..wire.loading import malformed, plain
 from . import interrupts
 from .base import (
@@ -28,7 +29,7 @@ from .base import (
     Request,
     TimedOut,
 )
-from .exchange import Exchange, Waiter, reply_head
+from .exchange import Exchange, Waiter
 from .output import Output
 from .process import WorkerProcess
 

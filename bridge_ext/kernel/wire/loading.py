@@ -132,15 +132,3 @@ def malformed(what: str) -> Iterator[None]:
         raise
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ProtocolError(f"malformed {what} ({type(error).__name__}: {error})") from error
-
-
-def load_small(data: bytes) -> Any:
-    """Plain msgpack, as heads hold it: no extensions.
-
-    Raises:
-        ProtocolError: these bytes are no value.
-    """
-    try:
-        return msgpack.unpackb(data, unicode_errors="surrogatepass")
-    except _MALFORMED as error:
-        raise ProtocolError(f"these bytes are no head ({type(error).__name__}: {error})") from error

@@ -6,8 +6,8 @@ import time
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
+from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
-from .dispatcher import request_head
 from .failure import encode_failure
 from .holding import SessionEnded, Spec
 from .views import ref_count, ref_rows, session_rows
@@ -32,7 +32,7 @@ class Control:
 
     def answer(self, frame: Frame) -> tuple[bytes, bytes]:
         """Serve one frame; `(head, body)` of the reply."""
-        call_id = request_head(frame)[0]
+        call_id = request_head(frame.head)[0]
         try:
             payload = plain.load(frame.body)
             verb = payload.get("control") if type(payload) is dict else None

@@ -16,8 +16,9 @@ import time
 from ..errors import BridgeUsageError, ProtocolError, SessionMismatchError
 from ..wire.codec import Numpy, pack
 from ..wire.framing import Frame, Kind
+from ..wire.heads import request_head
 from ..wire.limits import INLINE_LIMIT
-from ..wire.loading import load_small, malformed
+from ..wire.loading import malformed
 from ..wire.payload import CallType, check
 from .display import mime_bundle
 from .environment import set_environment
@@ -82,7 +83,7 @@ class Dispatcher:
     # ------------------------------------------------------------ data channel
     def handle(self, frame: Frame) -> tuple[bytes, bytes, list[Buffer]] | None:
         """Serve one frame of the data channel; `(head, body, buffers)` of the reply, if any."""
-        call_id, _, releases, declarations, cell = request_head(frame)
+        call_id, _, releases, declarations, cell = request_head(frame.head)
         if frame.kind != Kind.REQUEST and frame.kind != Kind.NOTICE:
             raise ProtocolError(
                 f"a frame of kind {frame.kind} came, expected a request or a notice"
@@ -294,21 +295,6 @@ class Dispatcher:
             raise ProtocolError(f"{call_type!r} is no request of the control channel")
         body, _ = _HANDLERS[call_type](self, payload, None, "")
         return body
-
-
-def request_head(frame: Frame) -> list[Any]:
-    """The head of a request: `[call id, deadline, releases, declarations, cell]`.
-
-    Raises:
-        ProtocolError: it is something else.
-    """
-    head = load_small(frame.head)
-    if type(head) is not list or len(head) != 5 or type(head[0]) is not int:
-        raise ProtocolError(
-            "a request's head is [call id, deadline, releases, declarations, cell], "
-            f"and {head!r:.200} came"
-        )
-    return head
 
 
 def _released(released: Released) -> Answer:

@@ -1,0 +1,47 @@
+"""The heads of frames: plain msgpack lists, checked as they are taken apart."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..errors import ProtocolError
+from .own import msgpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_unpack = partial(msgpack.unpackb, unicode_errors="surrogatepass")
+
+
+def request_head(data: bytes) -> list[Any]:
+    """The head of a request: `[call id, deadline, releases, declarations, cell]`.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    try:
+        head = _unpack(data)
+    except Exception as error:  # whatever msgpack makes of bytes that are no value
+        raise ProtocolError(f"these bytes are no head of a request ({error})") from error
+    if type(head) is not list or len(head) != 5 or type(head[0]) is not int:
+        raise ProtocolError(
+            "a request's head is [call id, deadline, releases, declarations, cell], "
+            f"and {head!r:.200} came"
+        )
+    return head
+
+
+def reply_head(data: bytes) -> tuple[int, list[Any] | None]:
+    """The head of a reply: the call id, and the type records that came with it.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    try:
+        head = _unpack(data)
+    except Exception as error:
+        raise ProtocolError(f"these bytes are no head of a reply ({error})") from error
+    if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
+        raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
+    return head[0], head[1]
