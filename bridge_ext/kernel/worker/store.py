@@ -238,8 +238,10 @@ class Store:
                     out.nbytes += entry.facts[2]
                     out.doomed.append(self._drop(entry, "released"))
                 elif session is not None and ref_id in session.gone:
-                    out.refs += 1
-                    out.nbytes += session.gone[ref_id][1]
+                    reason, nbytes = session.gone[ref_id]
+                    if reason == "released":  # asked again, for want of an acknowledgement
+                        out.refs += 1
+                        out.nbytes += nbytes
         return out
 
     def _drop(self, entry: Entry, reason: str) -> Entry:
