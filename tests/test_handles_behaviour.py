@@ -813,13 +813,13 @@ def test_an_open_file_is_a_full_ref_that_keeps_its_place(bridge, tmp_path):
 
 
 def test_a_cursor_keeps_its_place(bridge):
-    cursor = bridge.call("sqlite3.connect", ":memory:").execute(
-        "select value from json_each('[1, 2, 3, 4]')"
-    )
+    database = bridge.call("sqlite3.connect", ":memory:")
+    cursor = database.execute("select value from json_each('[1, 2, 3, 4]')")
     assert next(cursor) == (1,)
     assert cursor.fetchone() == (2,)
     assert cursor.fetchmany(1) == [(3,)]
     assert list(cursor) == [(4,)]
+    database.close()
 
 
 # --- With and calls ---------------------------------------------------------------------------

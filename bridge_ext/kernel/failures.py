@@ -81,7 +81,8 @@ def _attach(error: BaseException, traceback: str) -> None:
     note = "Remote traceback:\n" + _printable(traceback.rstrip())
     if hasattr(error, "add_note"):
         error.add_note(note)
-    else:
+    else:  # Python 3.10 has no notes: they are kept where later ones look, and shown as the cause
+        object.__setattr__(error, "__notes__", [note])
         error.__cause__ = RemoteError("remote traceback", note)
 
 
