@@ -122,6 +122,10 @@ def all_gone(*pids, within):
     return time.monotonic() - start
 
 
+HISTORY = re.compile(r"ERROR! Session/line number was not unique in database\..*?\n\n?")
+"""What IPython 8 says of its own history when two subshells store a cell at once."""
+
+
 class Cell:
     """One execution of a cell, and what it has brought so far.
 
@@ -169,7 +173,8 @@ class Cell:
 
     def take(self, kind, content):
         if kind == "stream":
-            setattr(self, content["name"], getattr(self, content["name"]) + content["text"])
+            text = HISTORY.sub("", content["text"])
+            setattr(self, content["name"], getattr(self, content["name"]) + text)
         elif kind == "execute_result":
             self.results.append(content["data"])
         elif kind == "display_data":
