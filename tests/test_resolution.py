@@ -7,7 +7,8 @@ import pytest
 
 import bridge_ext
 from bridge_ext import BridgeUsageError, SessionMismatchError
-from bridge_ext.kernel.backends.memory import MemoryBackend, MemoryConnection
+from bridge_ext.kernel.backends.base import Backend
+from bridge_ext.kernel.configuration import make_backend
 from bridge_ext.kernel.resolution import resolve
 from bridge_ext.kernel.wire.loading import Loading
 from bridge_ext.kernel.wire.marks import Ext
@@ -25,25 +26,29 @@ def test_the_rule(option, target, in_force):
     assert resolve(option, target, in_force, lambda: "auto") == expected
 
 
-class SpyBackend(MemoryBackend):
-    """The memory backend, noting each payload and where it was routed."""
+class SpyBackend(Backend):
+    """A backend, noting each payload and where it was routed."""
 
-    def __init__(self):
+    name = "spy"
+
+    def __init__(self, inner):
+        self.inner, self.lacks = inner, inner.lacks
         self.seen = []
 
     def open(self, incarnation, config):
-        spy = self
+        connection = self.inner.open(incarnation, config)
+        call, control = connection.call, connection.control
 
-        class Connection(MemoryConnection):
-            def call(self, request, outgoing, deadline, finish):
-                spy.note(request.body, request.session)
-                return super().call(request, outgoing, deadline, finish)
+        def spied_call(request, outgoing, deadline, finish):
+            self.note(request.body, request.session)
+            return call(request, outgoing, deadline, finish)
 
-            def control(self, body, deadline):
-                spy.note(body, None)
-                return super().control(body, deadline)
+        def spied_control(body, deadline):
+            self.note(body, None)
+            return control(body, deadline)
 
-        return Connection(incarnation, config)
+        connection.call, connection.control = spied_call, spied_control
+        return connection
 
     def note(self, body, route):
         payload = OPEN.load(body)
@@ -51,20 +56,12 @@ class SpyBackend(MemoryBackend):
             self.seen.append((payload, route))
 
 
-@pytest.fixture
-def spy():
-    backend = SpyBackend()
+@pytest.fixture(params=["memory", "local"])
+def spy(request):
+    backend = SpyBackend(make_backend(request.param, None))
     with bridge_ext.Bridge(backend) as bridge:
         bridge.register_helper(lambda x=None: x, "same")
         yield bridge, backend.seen
-
-
-class Held:
-    def __init__(self):
-        self.x = 1
-
-    def f(self):
-        return 1
 
 
 # What each call type looks like at the surface, without a target and on one.
@@ -215,3 +212,42 @@ def test_a_bad_session_option_is_refused(spy):
     bridge, _ = spy
     with pytest.raises(BridgeUsageError, match="is no session id"):
         bridge.options(session="")
+
+
+MAKE = {
+    CallType.FUNCTION: lambda b: b.module("collections").Counter("ab"),
+    CallType.DYNAMIC: lambda b: b.call("collections.Counter", "ab"),
+    CallType.CLASS: lambda b: b.new("list"),
+    CallType.MODULE_ATTR: lambda b: b.attr("os.environ"),
+    CallType.HELPER: lambda b: b.options(fetch=False).helper("same"),
+    CallType.STREAM: lambda b: b.stream("range", 3),
+    CallType.PUT: lambda b: b.put([1]),
+}
+
+
+@pytest.mark.parametrize("call_type", MAKE, ids=lambda c: c.value)
+def test_the_worker_holds_what_was_made_in_the_session_that_resolved(spy, call_type):
+    bridge, _ = spy
+    auto = MAKE[call_type](bridge)
+    assert bridge.info(auto).session_id == bridge.current_session()
+    with bridge.session("named"):
+        named = MAKE[call_type](bridge)
+        with bridge.options(session="option"):
+            option = MAKE[call_type](bridge)
+    assert bridge.info(named).session_id == "named"
+    assert bridge.info(option).session_id == "option"
+    assert [r.session_id for r in bridge.refs("named")] == ["named"]
+
+
+def test_an_argument_behind_a_wall_is_refused_before_anything_is_sent(spy):
+    bridge, seen = spy
+    with bridge.session("home"):
+        ref = sample(bridge)
+    before = len(seen)
+    for argument in (ref, [ref], {"k": (ref,)}, lambda: ref):
+        with pytest.raises(SessionMismatchError) as info:
+            bridge.call("repr", argument)
+        assert info.value.actual == "home"
+    assert len(seen) == before
+    with bridge.session("home"):
+        assert bridge.call("len", [ref]) == 1
