@@ -25,7 +25,10 @@ def main() -> int:
     """Run the notebook; 0 if nothing is left of it."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     manager = KernelManager(kernel_name="python3")
-    client = NotebookClient(notebook, km=manager, timeout=120, resources=_here())
+    quiet = ["--log-level=ERROR"]  # ipykernel warns of its own TCP ports, which are on loopback
+    client = NotebookClient(
+        notebook, km=manager, timeout=120, resources=_here(), extra_arguments=quiet
+    )
     workers: set[int] = set()
     started = time.perf_counter()
     with client.setup_kernel():
