@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         WorkerBusyError,
         WorkerDiedError,
     )
-    from .kernel.handles import Module, Ref, StreamRef
+    from .kernel.handles import Module, Ref
     from .kernel.model import (
         HelperInfo,
         RefAdded,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Status,
         WorkerInfo,
     )
+    from .kernel.streams import StreamRef
 
 __version__ = "0.1.0"
 
@@ -83,7 +84,8 @@ __all__ = [
 
 _ELSEWHERE = {
     "Bridge": "bridge",
-    **dict.fromkeys(("Module", "Ref", "StreamRef"), "kernel.handles"),
+    **dict.fromkeys(("Module", "Ref"), "kernel.handles"),
+    "StreamRef": "kernel.streams",
     **dict.fromkeys(
         (
             "HelperInfo",

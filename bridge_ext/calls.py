@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from .kernel import context
 from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
-from .kernel.handles import Ref, StreamRef
+from .kernel.handles import Ref
 
 if TYPE_CHECKING:
     from .kernel.model import Options
     from .kernel.refs import RefState
     from .kernel.remote import Remote
     from .kernel.session import Session
+    from .kernel.streams import StreamRef
 
 
 class Calls:

@@ -21,8 +21,9 @@ from bridge_ext.kernel.backends.base import Backend, TimedOut
 from bridge_ext.kernel.configuration import make_backend
 from bridge_ext.kernel.context import Scope
 from bridge_ext.kernel.errors import RefNotFoundError, SessionFullError
-from bridge_ext.kernel.handles import make_class, new_handle
+from bridge_ext.kernel.handles import new_handle
 from bridge_ext.kernel.model import TRANSITIONS
+from bridge_ext.kernel.operators import make_class
 from bridge_ext.kernel.owners import Owners
 from bridge_ext.kernel.refs import RefState, RefTable
 from bridge_ext.kernel.session import LIVE, Limits, Session

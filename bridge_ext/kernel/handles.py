@@ -1,9 +1,6 @@
 """Handles: objects that stand for objects in a worker.
 
 A handle has no public names of its own; what the bridge does with it are functions of the bridge.
-For each remote type a class is made once, named `Ref` (or `StreamRef`), with exactly the special
-methods of that type and its members as functions, so that help and completion need nothing from
-the worker.
 """
 
 from __future__ import annotations
@@ -11,12 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from .errors import EncodeError
-from .wire.specials import BINARY
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-
     from .refs import RefState
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -77,16 +69,16 @@ class Ref:
     def __delattr__(self, name: str) -> None:
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is not deleted through a ref", name=name)
-        _run(self, "builtins", "delattr", self, name)
+        run(self, "builtins", "delattr", self, name)
 
     def __str__(self) -> str:
         if self._bridge_state.ended():
             return repr(self)  # printing what is gone says how it went
-        text = _run(self, "builtins", "str", self)
+        text = run(self, "builtins", "str", self)
         return text if type(text) is str else repr(self)
 
     def __format__(self, spec: str) -> str:
-        return str(_run(self, "builtins", "format", self, spec)) if spec else str(self)
+        return str(run(self, "builtins", "format", self, spec)) if spec else str(self)
 
     def __reduce_ex__(self, protocol: object) -> Any:
         raise TypeError(
@@ -121,31 +113,6 @@ class Ref:
 
     def __index__(self) -> int:
         raise _must_fetch(self, "an index")
-
-
-class StreamRef(Ref):
-    """A handle on an iterator in a worker; iterating it takes the items there one by one."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        state = self._bridge_state
-        return state.client.stream_next(state)
-
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self
-
-    async def __anext__(self) -> Any:
-        import asyncio
-
-        end = object()
-        item = await asyncio.to_thread(next, self, end)
-        if item is end:
-            raise StopAsyncIteration
-        return item
 
 
 class Module:
@@ -219,107 +186,10 @@ def _must_fetch(ref: Ref, what: str) -> TypeError:
     )
 
 
-# ---------------------------------------------------------------- special methods
-def _run(target: Ref, module: str, name: str, *args: Any, fetch: bool | None = None) -> Any:
+def run(target: Ref, module: str, name: str, *args: Any, fetch: bool | None = None) -> Any:
     """Run a function of the standard library on `target`, in the worker."""
     state = target._bridge_state
     return state.client.operate(state, module, name, args, fetch)
-
-
-def _unary(module: str, name: str, fetch: bool | None = None) -> Callable[..., Any]:
-    def special(self: Ref, *args: Any) -> Any:
-        return _run(self, module, name, self, *args, fetch=fetch)
-
-    return special
-
-
-def _reflected(name: str) -> Callable[..., Any]:
-    def special(self: Ref, other: Any) -> Any:
-        return _run(self, *_function_of(name), other, self)
-
-    return special
-
-
-def _function_of(operator: str) -> tuple[str, str]:
-    """Where the function of a binary operator is."""
-    if operator in ("divmod", "pow"):
-        return "builtins", operator
-    return "operator", {"and": "and_", "or": "or_"}.get(operator, operator)
-
-
-def _named(name: str) -> Callable[..., Any]:
-    def special(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
-        state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
-
-    return special
-
-
-def _exit(self: Ref, kind: Any, error: Any, traceback: Any) -> Any:
-    """Leave a remote context; a traceback cannot travel, and not every exception can."""
-    state = self._bridge_state
-    try:
-        return bool(state.client.method(state, "__exit__", (kind, error, None), {}))
-    except EncodeError:
-        plain = next(c for c in kind.__mro__ if c.__module__ == "builtins")
-        stand_in = (plain, plain(str(error)), None)
-        return bool(state.client.method(state, "__exit__", stand_in, {}))
-
-
-_MAKERS: dict[str, Callable[..., Any]] = {
-    **{f"__{n}__": _unary(*_function_of(n)) for n in BINARY},
-    **{f"__r{n}__": _reflected(n) for n in BINARY},
-    **{f"__i{n}__": _unary("operator", "i" + n, False) for n in BINARY if n != "divmod"},
-    **{f"__{n}__": _unary("operator", n) for n in ("lt", "le", "eq", "ne", "gt", "ge")},
-    **{f"__{n}__": _unary("operator", n) for n in ("neg", "pos", "abs", "invert", "index")},
-    **{f"__{n}__": _unary("operator", n) for n in ("contains", "getitem", "setitem", "delitem")},
-    **{f"__{n}__": _unary("math", n) for n in ("trunc", "floor", "ceil")},
-    **{
-        f"__{n}__": _unary("builtins", n)
-        for n in ("int", "float", "complex", "bool", "bytes", "len", "round")
-    },
-    "__length_hint__": _unary("operator", "length_hint"),
-    "__iter__": _unary("builtins", "iter", False),
-    "__reversed__": _unary("builtins", "reversed", False),
-    "__call__": _named(""),
-    "__enter__": _named("__enter__"),
-    "__exit__": _exit,
-}
-
-
-def make_class(record: list[Any]) -> type[Ref]:
-    """The handle class for a type record of a worker (see `introspect.type_record`)."""
-    _, name, module, kind, specials, doc, members = record
-    stream = "__next__" in specials
-    space: dict[str, Any] = {
-        "__slots__": (),
-        "__module__": "bridge_ext",
-        "__doc__": f"A ref on {clean(module)}.{clean(name)}.\n\n{doc or ''}",
-        "_bridge_type": clean(name.rpartition(".")[2]),
-        "_bridge_module": clean(module),
-        "_bridge_members": tuple(m[0] for m in members),
-        "_bridge_callable": kind != "object",
-        "__hash__": Ref.__hash__,
-    }
-    for member, kind, signature, text in members:
-        if kind == "method" and not member.startswith("_"):
-            space[member] = _method(member, signature, text)
-    for special in specials:
-        if special in _MAKERS and not (stream and special == "__iter__"):
-            space[special] = _MAKERS[special]
-    base = StreamRef if stream else Ref
-    return type(base.__name__, (base,), space)
-
-
-def _method(name: str, signature: str | None, doc: str | None) -> Callable[..., Any]:
-    def method(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
-        state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
-
-    method.__name__ = name
-    method.__qualname__ = f"Ref.{name}"
-    method.__doc__ = f"{name}{signature or '(...)'}\n\n{doc or ''}"
-    return method
 
 
 def new_handle(cls: type[Ref], state: RefState) -> Ref:

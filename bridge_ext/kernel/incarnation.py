@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProtocolError
-from .handles import Module, Ref, clean, make_class, new_handle
+from .handles import Module, Ref, clean, new_handle
 from .model import RefAdded, RefReleased
+from .operators import make_class
 from .refs import RefState, RefTable
 from .replies import checked
 from .wire.limits import MAX_TYPES
