@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .calls import BoundCalls
 from .kernel import context, inspection
+from .kernel.backends.base import Stopped
 from .kernel.configuration import WorkerConfig, ends_with_cell, make_backend
 from .kernel.errors import BridgeUsageError
 from .kernel.handles import Module
@@ -102,8 +103,8 @@ class Bridge(Sessions):
 
         Args:
             session: the session to run in, whatever is in force.
-            timeout: seconds; when they have passed the call is given up, and its worker ended.
-            kill: whether a timeout may end the worker.
+            timeout: seconds; when they have passed the call is stopped.
+            kill: whether the worker is ended if the call does not stop then.
             idempotent: the call may run twice: it is tried again once if its worker dies.
             fetch: None the usual rule, True results by value, False results as refs.
             **unknown: refused, by name.
@@ -144,10 +145,15 @@ class Bridge(Sessions):
         """The worker: its pid, what it does, its memory, what it holds."""
         return inspection.status(self._remote)
 
-    def interrupt(self) -> None:
-        """Stop what runs in the worker."""
+    def interrupt(self) -> bool:
+        """Stop the call that runs in the worker; whether one ran.
+
+        It raises KeyboardInterrupt where it is waited for, in whatever thread or subshell that is;
+        refs and sessions stay as they are. If it has been told to stop before and did not within
+        two seconds, its worker is ended.
+        """
         self._need("interrupt")
-        self._remote.interrupt()
+        return self._remote.interrupt() is not Stopped.NOTHING
 
     def restart(self) -> WorkerInfo:
         """End the worker and start a fresh one; what it held is lost."""

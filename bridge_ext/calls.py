@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from .kernel import context
+from .kernel.callbacks import Callback
+from .kernel.callpaths import call_by_path
 from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
 from .kernel.handles import Ref
+from .kernel.helpers import check_registered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from .batch import BatchBlock
     from .kernel.model import Options
     from .kernel.refs import RefState
     from .kernel.remote import Remote
@@ -82,26 +88,23 @@ class Calls:
         Raises:
             BridgeUsageError: there is none of that name; near names are given.
         """
-        if name not in self._remote.helpers:
-            near = difflib.get_close_matches(str(name), list(self._remote.helpers), n=3)
-            hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-            raise BridgeUsageError(
-                f"There is no helper {name!r}.{hint} bridge.register_helper(fn) adds one; "
-                f"registered are {sorted(self._remote.helpers)}."
-            )
+        check_registered(name, self._remote.helpers)
         return self._remote.helper(name, args, kwargs, self._bound)
 
     def method(self, ref: Ref, name: str, /, *args: Any, **kwargs: Any) -> Any:
         """`ref.name(…)`, for names that a handle refuses too."""
-        return self._remote.method(self._state(ref), _name(name), args, kwargs, self._bound)
+        return self._remote.method(
+            state_of(ref, self._remote), attribute_name(name), args, kwargs, self._bound
+        )
 
     def get(self, ref: Ref, name: str) -> Any:
         """`ref.name`, for names that a handle refuses too."""
-        return self._remote.get_attr(self._state(ref), _name(name), self._bound)
+        return self._remote.get_attr(state_of(ref, self._remote), attribute_name(name), self._bound)
 
     def set(self, ref: Ref, name: str, value: Any) -> None:
         """`ref.name = value`, for names that a handle refuses too."""
-        self._remote.set_attr(self._state(ref), _name(name), value, self._bound)
+        state = state_of(ref, self._remote)
+        self._remote.set_attr(state, attribute_name(name), value, self._bound)
 
     def put(self, obj: Any) -> Ref:
         """Ship an object by value, once; a ref on the copy."""
@@ -118,24 +121,72 @@ class Calls:
         """
         if copy is not True:
             raise BridgeUsageError(f"fetch(copy={copy!r}): only copies can be fetched, copy=True")
-        return self._remote.fetch(self._state(ref), self._bound)
+        return self._remote.fetch(state_of(ref, self._remote), self._bound)
 
-    def _state(self, ref: Any) -> RefState:
-        """The state of a ref of this bridge.
+    # ------------------------------------------------------------ calls that nobody waits for here
+    def submit(self, path: str, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """`call` in the background: a Future of the value.
 
-        Raises:
-            InvalidRefError: it is none.
+        `cancel()` stops the call in the worker. Callbacks of the call run in a thread made for
+        them. Calls run in the order in which they were made.
         """
-        if not isinstance(ref, Ref):
-            shown = repr(ref)
-            raise InvalidRefError(
-                shown if len(shown) <= 80 else shown[:80] + "…",
-                f"it is {type(ref).__name__}; a ref is what bridge.new, put and calls return",
-            )
-        state = ref._bridge_state
-        if state.client is not self._client:
-            raise InvalidRefError(repr(ref), "it belongs to another bridge")
-        return state
+        from .kernel.futures import submit
+
+        return submit(self._remote, call_by_path("dynamic", path, args, kwargs, self._bound))
+
+    async def acall(self, path: str, /, *args: Any, **kwargs: Any) -> Any:
+        """`call`, awaited: the event loop runs on meanwhile.
+
+        Cancelling the task that awaits it stops the call in the worker. Callbacks of the call run
+        on the event loop.
+        """
+        from .kernel.awaiting import arequest
+
+        call = call_by_path("dynamic", path, args, kwargs, self._bound)
+        return await arequest(self._remote, call)
+
+    def batch(self) -> BatchBlock:
+        """A block whose calls are sent in one message: `with bridge.batch() as b: b.call(…)`."""
+        from .batch import BatchBlock
+
+        return BatchBlock(self._remote, self._bound)
+
+    def callback(self, fn: Callable[..., Any]) -> Callback:
+        """A function to pass to the worker that runs *here* when it is called there.
+
+        It belongs to the session of the call that carries it, and can be called as long as that
+        lives, while a call of this bridge is in flight: it runs in the thread that waits for that
+        call (for `submit`, in a thread made for it; for `acall`, on the event loop). Arguments come
+        by value or as refs; its result goes by value. Its exceptions are raised there, and here
+        again if nothing there catches them. It may call the bridge in turn.
+        """
+        return Callback(fn)
+
+    def bind(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, to be called in another thread as if it were called here.
+
+        Calls of the bridge within it make their objects in this cell's session, or in the one that
+        is in force here now.
+        """
+        return context.bind(fn)
+
+
+def state_of(ref: Any, remote: Remote) -> RefState:
+    """The state of a ref of a bridge.
+
+    Raises:
+        InvalidRefError: it is none.
+    """
+    if not isinstance(ref, Ref):
+        shown = repr(ref)
+        raise InvalidRefError(
+            shown if len(shown) <= 80 else shown[:80] + "…",
+            f"it is {type(ref).__name__}; a ref is what bridge.new, put and calls return",
+        )
+    state = ref._bridge_state
+    if state.client is not remote:
+        raise InvalidRefError(repr(ref), "it belongs to another bridge")
+    return state
 
 
 class BoundCalls(Calls):
@@ -187,7 +238,12 @@ class SessionBlock:
         return f"<session {self.id!r}>"
 
 
-def _name(name: Any) -> str:
+def attribute_name(name: Any) -> str:
+    """A name that may be asked for.
+
+    Raises:
+        BridgeUsageError: it is no string.
+    """
     if type(name) is not str or not name:
         raise BridgeUsageError(f"{name!r} is no attribute name: give a string")
     return name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .calls import Calls, SessionBlock
+from .calls import Calls, SessionBlock, state_of
 from .kernel import context, inspection
 from .kernel.errors import BridgeUsageError
 from .kernel.model import Options, Released
@@ -102,7 +102,7 @@ class Sessions(Calls):
         Raises:
             RefNotFoundError, SessionLostError: it has ended.
         """
-        return inspection.ref_info(self._remote, self._state(ref), self._holders)
+        return inspection.ref_info(self._remote, state_of(ref, self._remote), self._holders)
 
     def register_owner(self, id: str, owner: object) -> None:
         """Let an object or a thread keep the session alive; the first one replaces the kernel.
@@ -140,7 +140,7 @@ class Sessions(Calls):
             return self.terminate_session(x)
         if isinstance(x, SessionBlock):
             return self._remote.release_session(x._session)
-        return self._remote.release_ref(self._state(x))
+        return self._remote.release_ref(state_of(x, self._remote))
 
     def release_all(self) -> Released:
         """Free everything this bridge holds."""
@@ -164,7 +164,7 @@ class Sessions(Calls):
         If the object is there already, its handle there is returned, and the old one stands for
         the same ref from now on.
         """
-        self._state(ref)
+        state_of(ref, self._remote)
         self._remote.sessions.named(session, cell=context.here().label)
         return self._remote.move(ref, session)
 
@@ -172,7 +172,7 @@ class Sessions(Calls):
         """Name a ref in its session: it lives until it is released or the session ends."""
         if type(name) is not str or not 0 < len(name) <= 128:
             raise BridgeUsageError(f"keep(ref, {name!r}): the name is a string of 1 to 128")
-        self._remote.keep(self._state(ref), name)
+        self._remote.keep(state_of(ref, self._remote), name)
 
     def kept(self, session: str | None = None) -> dict[str, Ref]:
         """Name to ref, of the session in force unless one is given.

@@ -21,8 +21,8 @@ from conftest import DEADLINE, eventually
 import bridge_ext
 from bridge_ext import BridgeUsageError, ProtocolError, WorkerDiedError
 from bridge_ext.kernel.backends import base, local
-from bridge_ext.kernel.backends.base import NEVER, Deadline, Died, Request, TimedOut
-from bridge_ext.kernel.backends.exchange import Waiter
+from bridge_ext.kernel.backends.base import NEVER, Deadline, Died, Late, Request, TimedOut
+from bridge_ext.kernel.backends.control import Asked
 from bridge_ext.kernel.backends.local import LocalBackend
 from bridge_ext.kernel.backends.memory import MemoryBackend
 from bridge_ext.kernel.wire import limits
@@ -101,7 +101,7 @@ class Books:
 
     # ------------------------------------------------------------ requests
     def send(self, body, buffers=(), deadline=NEVER, finish=None, session=None, helper=None):
-        request = Request(body, buffers, Origin(), session, helper)
+        request = Request(body, buffers, Origin(), session, helper, Late.LEAVE)
         return self.connection.call(request, self.outgoing, deadline, finish or opened)
 
     def ask(self, call_type, fields, args=None, kwargs=None, *, buffers=(), deadline=NEVER):
@@ -353,12 +353,19 @@ def test_an_exit_of_the_called_code_ends_nothing(books):
     assert books.call("math.sqrt", 4.0) == [0, 2.0]
 
 
-def test_a_stream_ends_with_a_status_of_its_own(books):
+def test_a_stream_sends_items_until_they_are_taken(books):
     fields = {"python_module": "builtins", "function": "range"}
-    _, sent = books.ask("stream", fields, [2], {})
+    _, sent = books.ask("stream", fields, [4], {})
     following = {"stream_ref": named(sent)}
-    replies = [books.ask("stream_next", following) for _ in range(3)]
-    assert replies == [[0, 0], [0, 1], [2]]
+
+    def ask(most, position):
+        return books.ask("stream_next", following, [most, position])
+
+    assert ask(2, 0) == [0, [0, [0, 1], False]]
+    assert ask(9, 0) == [0, [0, [0, 1], False]], "nothing was taken, so it is sent again"
+    assert ask(9, 1) == [0, [1, [1], False]]
+    assert ask(9, 2) == [0, [2, [2, 3], True]]
+    assert ask(9, 4) == [0, [4, [], True]]
 
 
 def test_output_appears_where_the_call_was_made(books, monkeypatch):
@@ -835,7 +842,7 @@ def test_death_reaches_who_waits_for_control(worker):
     process = psutil.Process(worker.connection.pid)
     process.suspend()
     asking = InThread(worker.control, "ping")
-    eventually(lambda: worker.connection._asked, "the question")
+    eventually(lambda: worker.connection._control._asked, "the question")
     process.kill()
     with pytest.raises(Died, match="SIGKILL"):
         asking.result()
@@ -913,19 +920,17 @@ def test_a_deadline_of_control(worker):
 
 
 def test_control_requests_that_arrive_together_are_all_answered(worker):
-    connection = worker.connection
+    line = worker.connection._control
     worker.control("ping")
-    waiters, frames = [], []
-    with connection._control.send_lock:
-        for _ in range(3):
-            connection._last_asked += 1
-            waiter = connection._asked[connection._last_asked] = Waiter()
-            waiter.sleeps()
-            head = pack([connection._last_asked, None, None, None, ""])
+    asked, frames = [Asked() for _ in range(3)], []
+    with line._channel.send_lock:
+        for one in asked:
+            line._last += 1
+            line._asked[line._last] = one
+            head = pack([line._last, None, None, None, ""])
             frames.append(small(Kind.REQUEST, head, pack({"control": "ping", "args": []})))
-            waiters.append(waiter)
-        connection._control.socket.sendall(b"".join(frames))
-    eventually(lambda: all(w.reply is not None for w in waiters), "three answers", 2.0)
+        line._channel.socket.sendall(b"".join(frames))
+    eventually(lambda: all(one.reply is not None for one in asked), "three answers", 2.0)
 
 
 def test_a_caller_that_gives_up_leaves_the_reading_to_another(worker, gate):

@@ -1032,8 +1032,8 @@ def test_finalizers_only_append(local, monkeypatch):
     unraisable = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     with contextlib.ExitStack() as stack:
-        for lock in (connection._data.send_lock, connection._control.send_lock,
-                     connection._exchange._lock, incarnation.refs._lock,
+        for lock in (connection._data.send_lock, connection._control._channel.send_lock,
+                     connection._exchange.board._lock, incarnation.refs._lock,
                      local._remote.sessions._lock, local._remote._lock):  # fmt: skip
             stack.enter_context(lock)
         stack.enter_context(_refusing(connection, monkeypatch))
@@ -1060,7 +1060,7 @@ def _refusing(connection, monkeypatch):
         raise AssertionError("a finalizer sends")
 
     with monkeypatch.context() as patched:
-        for channel in (connection._data, connection._control):
+        for channel in (connection._data, connection._control._channel):
             patched.setattr(channel, "_sendall", refuse)
         yield
 

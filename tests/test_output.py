@@ -65,6 +65,7 @@ class Pipes:
             os.set_blocking(fd, False)
         self.output = Output(out, err)
         self.out, self.err = Screen(), Screen()
+        self._alone = 1_000  # ids that no test uses itself
 
     def write(self, data, fd=None):
         """Write bytes and show them."""
@@ -74,6 +75,15 @@ class Pipes:
     def show(self):
         with contextlib.redirect_stdout(self.out), contextlib.redirect_stderr(self.err):
             return self.output.show()
+
+    def alone(self, where):
+        """A call is sent while no other is in flight."""
+        self._alone += 1
+        self.output.sent(self._alone, where, alone=True)
+
+    def queued(self, call_id, where):
+        """A call is sent while others are in flight."""
+        self.output.sent(call_id, where, alone=False)
 
     def mark(self, call_id):
         return self.output.token + struct.pack("<Q", call_id)
@@ -96,7 +106,7 @@ def pipes():
 
 # ---------------------------------------------------------------- one call at a time
 def test_bytes_are_shown_as_text_in_the_calls_context(pipes):
-    pipes.output.alone(context("cell 1"))
+    pipes.alone(context("cell 1"))
     assert pipes.write("héllo\n".encode())
     assert pipes.out.written == [("cell 1", "héllo\n")]
     assert pipes.out.flushed == 1
@@ -104,7 +114,7 @@ def test_bytes_are_shown_as_text_in_the_calls_context(pipes):
 
 
 def test_each_pipe_has_its_stream(pipes):
-    pipes.output.alone(context("cell 1"))
+    pipes.alone(context("cell 1"))
     pipes.write(b"oops", pipes.to_err)
     pipes.write(b"fine", pipes.to_out)
     assert (pipes.out.text, pipes.err.text) == ("fine", "oops")
@@ -117,7 +127,7 @@ def test_nothing_there_shows_nothing(pipes):
 
 def test_the_next_call_has_its_own_context(pipes):
     for name in ("cell 1", "cell 2"):
-        pipes.output.alone(context(name))
+        pipes.alone(context(name))
         pipes.write(b"x")
     assert pipes.out.parts == [("cell 1", "x"), ("cell 2", "x")]
 
@@ -129,7 +139,7 @@ def test_without_a_context_output_is_shown_all_the_same(pipes):
 
 def test_a_context_may_be_in_use_already(pipes):
     cell = context("cell 1")
-    pipes.output.alone(cell)
+    pipes.alone(cell)
     cell.run(pipes.write, b"x")
     assert pipes.out.written == [("cell 1", "x")]
 
@@ -143,7 +153,7 @@ def test_what_a_stream_sets_stays_in_a_copy_of_the_context(pipes):
             place.set("changed by the stream")
 
     pipes.out = Setting()
-    pipes.output.alone(cell)
+    pipes.alone(cell)
     pipes.write(b"x")
     pipes.write(b"y")
     assert pipes.out.written == [("cell 1", "x"), ("cell 1", "y")]
@@ -151,7 +161,7 @@ def test_what_a_stream_sets_stays_in_a_copy_of_the_context(pipes):
 
 
 def test_output_goes_where_stdout_goes_now(pipes):
-    pipes.output.alone(None)
+    pipes.alone(None)
     for _ in range(2):
         captured = io.StringIO()
         os.write(pipes.to_out, b"x")
@@ -206,16 +216,16 @@ def cut(data, sizes):
 
 # ---------------------------------------------------------------- calls that queue
 def test_marks_say_whose_output_follows(pipes):
-    pipes.output.alone(context("cell 1"))
-    pipes.output.expect_mark(2, context("cell 2"))
-    pipes.output.expect_mark(3, context("cell 3"))
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
+    pipes.queued(3, context("cell 3"))
     pipes.write(b"one" + pipes.mark(2) + b"two" + pipes.mark(3) + b"three")
     assert pipes.out.parts == [("cell 1", "one"), ("cell 2", "two"), ("cell 3", "three")]
 
 
 def test_marks_hold_for_each_pipe(pipes):
-    pipes.output.alone(context("cell 1"))
-    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
     pipes.write(pipes.mark(2) + b"two", pipes.to_err)
     pipes.write(b"one", pipes.to_out)
     assert pipes.err.parts == [("cell 2", "two")]
@@ -223,24 +233,24 @@ def test_marks_hold_for_each_pipe(pipes):
 
 
 def test_a_mark_of_an_unknown_call_is_not_shown_and_changes_nothing(pipes):
-    pipes.output.alone(context("cell 1"))
-    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
     pipes.write(b"a" + pipes.mark(99) + b"b")
     assert pipes.out.parts == [("cell 1", "ab")]
 
 
 def test_once_a_call_is_alone_the_marks_of_before_are_forgotten(pipes):
-    pipes.output.alone(context("cell 1"))
-    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
     pipes.write(pipes.mark(2) + b"two")
-    pipes.output.alone(context("cell 3"))
+    pipes.alone(context("cell 3"))
     pipes.write(b"three")
     assert pipes.out.parts == [("cell 2", "two"), ("cell 3", "three")]
 
 
 def test_the_beginning_of_a_token_is_held_back_until_it_is_none(pipes):
-    pipes.output.alone(context("cell 1"))
-    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
     for size in range(1, len(pipes.output.token)):
         del pipes.out.written[:]
         beginning = b"-" + pipes.output.token[:size]
@@ -252,19 +262,19 @@ def test_the_beginning_of_a_token_is_held_back_until_it_is_none(pipes):
 
 
 def test_what_was_held_back_is_shown_when_the_next_call_is_alone(pipes):
-    pipes.output.alone(context("cell 1"))
-    pipes.output.expect_mark(2, context("cell 2"))
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
     beginning = pipes.output.token[:1]
     pipes.write(b"a" + beginning)
-    pipes.output.alone(context("cell 3"))
+    pipes.alone(context("cell 3"))
     pipes.write(b"b")
     assert pipes.out.text == (b"a" + beginning + b"b").decode("utf-8", "replace")
 
 
 def test_a_token_cut_anywhere_is_never_shown(pipes):
     for at in range(1, len(pipes.mark(2))):
-        pipes.output.alone(context("cell 1"))
-        pipes.output.expect_mark(2, context("cell 2"))
+        pipes.alone(context("cell 1"))
+        pipes.queued(2, context("cell 2"))
         del pipes.out.written[:]
         pipes.write(b"one" + pipes.mark(2)[:at])
         assert pipes.out.parts == [("cell 1", "one")]
@@ -281,17 +291,17 @@ texts = st.text(st.characters(codec="utf-8"), max_size=40)
 )
 def test_interleaved_marks_may_be_cut_at_any_byte(calls, cuts):
     with contextlib.closing(Pipes()) as pipes:
-        pipes.output.alone(context("cell 0"))
+        pipes.alone(context("cell 0"))
         expected, stream, now = [], b"", "cell 0"
         for call_id, text in calls:
             if call_id:
-                pipes.output.expect_mark(call_id, context(f"cell {call_id}"))
+                pipes.queued(call_id, context(f"cell {call_id}"))
                 stream += pipes.mark(call_id)
                 now = f"cell {call_id}"
             stream += text.encode()
             expected.append((now, text))
         if not calls or not any(call_id for call_id, _ in calls):
-            pipes.output.expect_mark(9, context("cell 9"))
+            pipes.queued(9, context("cell 9"))
         for chunk in cut(stream, cuts):
             pipes.write(chunk)
         pipes.write(pipes.mark(1))  # so that nothing is held back as the beginning of a mark

@@ -14,9 +14,10 @@ EXAMPLES = {
     "module_attr": {"module_path": "math", "attr": "pi"},
     "helper": {"helper": "h", "args": [], "kwargs": {}},
     "stream": {"python_module": "builtins", "function": "range", "args": [3], "kwargs": {}},
-    "stream_next": {"stream_ref": [1, "s", 1]},
+    "stream_next": {"stream_ref": [1, "s", 1], "args": [10, 0]},
+    "callback": {"instance": [1, "s", 1], "args": [], "kwargs": {}},
     **{name: {"args": [1] * p.COUNTS.get(name, 3)} for name in (
-        "put", "fetch", "keep", "kept", "move", "describe", "display", "release_ref",
+        "put", "fetch", "keep", "kept", "move", "describe", "display", "batch", "release_ref",
         "release_session")},
 }  # fmt: skip
 

@@ -14,7 +14,9 @@ from bridge_ext.kernel.wire.loading import Loading
 from bridge_ext.kernel.wire.marks import Ext
 from bridge_ext.kernel.wire.payload import CallType
 
-OPEN = Loading(dict.fromkeys((Ext.REF_ARG, Ext.PICKLE, Ext.MODULE), bytes))
+OPEN = Loading(
+    dict.fromkeys((Ext.REF, Ext.REF_ARG, Ext.PICKLE, Ext.MODULE, Ext.CALLBACK), bytes)
+)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ class SpyBackend(Backend):
 
     def open(self, incarnation, config):
         connection = self.inner.open(incarnation, config)
-        call, control = connection.call, connection.control
+        call, control, listen = connection.call, connection.control, connection.listen
 
         def spied_call(request, outgoing, deadline, finish):
             self.note(request.body, request.session)
@@ -47,11 +49,24 @@ class SpyBackend(Backend):
             self.note(body, None)
             return control(body, deadline)
 
+        def spied_listen(take_types, answer, *others):
+            def spied_answer(request, frame):
+                self.note(frame.body, None)
+                return answer(request, frame)
+
+            listen(take_types, spied_answer, *others)
+
         connection.call, connection.control = spied_call, spied_control
+        connection.listen = spied_listen
         return connection
 
     def note(self, body, route):
         payload = OPEN.load(body)
+        if payload.get("call_type") == "batch":  # each of its calls is one, resolved by itself
+            starts, items = payload["args"]
+            for number, *args in items:
+                self.seen.append(({**starts[number], "args": args}, None))
+            route = None
         if "call_type" in payload and payload["session_id"] != "none":
             self.seen.append((payload, route))
 
@@ -64,6 +79,12 @@ def spy(request):
         yield bridge, backend.seen
 
 
+def in_a_batch(bridge, path, *args):
+    with bridge.batch() as batch:
+        future = batch.call(path, *args)
+    return future.result()
+
+
 # What each call type looks like at the surface, without a target and on one.
 BY_PATH = {
     CallType.FUNCTION: lambda b: b.module("math").sqrt(4.0),
@@ -74,6 +95,8 @@ BY_PATH = {
     CallType.STREAM: lambda b: b.stream("range", 3),
     CallType.PUT: lambda b: b.put([1]),
     CallType.KEPT: lambda b: b.kept(),
+    CallType.BATCH: lambda b: in_a_batch(b, "math.sqrt", 4.0),
+    CallType.CALLBACK: lambda b: b.call("functools.reduce", b.callback(max), [1, 2]),
 }
 ON_REF = {
     CallType.FUNCTION: lambda b, r: r == 3,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .backends.base import Request
+from .backends.base import Late, Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .model import Options
     from .refs import RefState
+    from .session import Session
     from .wire.payload import Part
 
 
@@ -27,16 +28,30 @@ class Call(Request):
         fetch: what becomes of the result, whatever the options say.
         helper: the helper that must be known to the worker.
         patience: seconds after which the caller gives up, and nothing is harmed.
+        late: what becomes of it then.
+
+    Attributes:
+        also, raw_buffers: sessions that it names beside its own, and buffers that its start
+            refers to; a batch has them.
+        fetched: what becomes of the result, options considered.
+        errors: what callbacks of it have raised, by number.
+        repeated, asked_again: whether it was sent again, after a death or a session's end.
     """
 
     __slots__ = (
+        "also",
         "args",
+        "asked_again",
+        "errors",
         "fetch",
+        "fetched",
         "has_refs",
         "kwargs",
         "name",
         "options",
         "patience",
+        "raw_buffers",
+        "repeated",
         "start",
         "target",
         "type",
@@ -54,6 +69,7 @@ class Call(Request):
         fetch: bool | None = None,
         helper: str | None = None,
         patience: float | None = None,
+        late: Late = Late.STOP,
     ) -> None:
         self.type = type
         self.name = name
@@ -65,7 +81,13 @@ class Call(Request):
         self.fetch = fetch
         self.helper = helper
         self.patience = patience
+        self.late = late
         self.has_refs = target is not None
+        self.fetched = fetch
+        self.also: Sequence[Session] = ()
+        self.raw_buffers: Sequence[Any] = ()
+        self.repeated = self.asked_again = False
+        self.errors: dict[int, BaseException] = {}
 
     @property
     def text(self) -> str:

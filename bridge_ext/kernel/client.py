@@ -1,7 +1,7 @@
 """The client: one request, from the caller's arguments to the value.
 
 A request flows one way: connect, resolve the session, check the walls, encode, exchange, decode.
-Every call path goes through `request`.
+Every call path goes through `request`, or, where no thread waits for it, through a `Journey`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import context
-from .backends.base import NEVER, Deadline, Died, Interrupted, TimedOut
+from .backends.base import NEVER, Busy, Deadline, Died, Interrupted, Late, TimedOut
 from .errors import (
     BridgeClosedError,
     BridgeError,
@@ -18,6 +18,7 @@ from .errors import (
     EncodeError,
     ProtocolError,
     RefNotFoundError,
+    WorkerBusyError,
     WorkerDiedError,
     lost,
 )
@@ -52,22 +53,12 @@ class Client(Supervisor):
         Raises:
             BridgeClosedError: the bridge was closed.
             SessionMismatchError, RefNotFoundError, SessionLostError, InvalidRefError,
-            EncodeError: before anything ran.
+            EncodeError, WorkerBusyError: before anything ran.
             WorkerDiedError, CallTimeoutError: it was in flight.
             KeyboardInterrupt: the user interrupted it.
-            StopIteration: the stream has ended.
             Exception: what the call raised, as the same type where it exists here.
         """
-        key = self.key
-        scope = context.current.get() or context.here()
-        if call.options is None and context.stack.get() is None:
-            options = _NO_OPTIONS
-            forced = scope.entered.get(key) or scope.sticky.sessions.get(key)
-        else:
-            options = context.ambient(key, call.options)
-            forced = context.in_force(key, scope)
-        once_more = options.idempotent is True
-        asked_again = False
+        options, forced, scope = self.surroundings(call)
         while True:
             incarnation = self._incarnation
             if (
@@ -77,43 +68,47 @@ class Client(Supervisor):
                 or (incarnation.connection.death is not None)
             ):
                 incarnation = self.connect()
-            lease = scope.leases.get(key)
-            if (
-                forced is None
-                and call.target is None
-                and options is _NO_OPTIONS
-                and (lease is not None and lease.session.live)
-            ):
-                session = lease.session  # what `_resolve` would say, which is most calls
-            else:
-                session, lease = self._resolve(options.session, call.target, forced, scope)
+            session, lease = self.where(call, options, forced, scope)
+            self.encode(call, options, session, forced, scope, incarnation)
             try:
-                body = self._exchange(call, options, session, forced, scope, incarnation)
+                body = self._exchange(call, options, incarnation)
             except Died as died:
-                error = self._dead(incarnation, died, call)
-                if not once_more or call.has_refs:
+                error = self.dead(incarnation, died, call)
+                if not self.may_repeat(call, options):
                     raise error from None
-                once_more = False
                 continue
             finally:
                 del lease
-            status = body[0]
-            if status == 0:
+            if body[0] == 0:
                 return body[1]
-            if status == 1:
-                raise rebuild(body[1])
-            if status == 2:
-                raise StopIteration
-            self.sessions.ended(session, body[1])
-            if call.target is not None or asked_again:
-                what = call.target.text() if call.target is not None else "The result"
-                raise RefNotFoundError(what, body[1])
-            asked_again = True
+            self.unsettled(body, call, session)
+
+    def surroundings(self, call: Call) -> tuple[Options, Session | None, Scope]:
+        """What is in force where a call is made: options, named session, scope."""
+        key = self.key
+        scope = context.current.get() or context.here()
+        if call.options is None and context.stack.get() is None:
+            forced = scope.entered.get(key) or scope.sticky.sessions.get(key)
+            return _NO_OPTIONS, forced, scope
+        return context.ambient(key, call.options), context.in_force(key, scope), scope
+
+    def where(
+        self, call: Call, options: Options, forced: Session | None, scope: Scope
+    ) -> tuple[Session, Lease | None]:
+        """The session of a call, living, and what holds it meanwhile."""
+        lease = scope.leases.get(self.key)
+        if (
+            forced is None
+            and call.target is None
+            and options is _NO_OPTIONS
+            and (lease is not None and lease.session.live)
+        ):
+            return lease.session, lease  # what `_resolve` would say, which is most calls
+        return self._resolve(options.session, call.target, forced, scope)
 
     def _resolve(
         self, option: str | None, target: RefState | None, forced: Session | None, scope: Scope
     ) -> tuple[Session, Lease | None]:
-        """The session of this request, living, and what holds it meanwhile."""
         lease: Lease | None = None
 
         def auto() -> Session:
@@ -136,7 +131,7 @@ class Client(Supervisor):
             session = self.sessions.again(session, scope.label)
         return session, lease
 
-    def _exchange(
+    def encode(
         self,
         call: Call,
         options: Options,
@@ -144,77 +139,142 @@ class Client(Supervisor):
         forced: Session | None,
         scope: Scope,
         incarnation: Incarnation,
-    ) -> list[Any]:
-        """One exchange: `[status, …]` of its reply."""
-        fetch = call.fetch if call.fetch is not None else options.fetch
+    ) -> None:
+        """Make the request of a call: its payload, its buffers and where it goes."""
+        call.origin, call.session = scope, session if not call.also else [session, *call.also]
+        call.fetched = options.fetch if call.fetch is None else call.fetch
+        buffers = [*call.raw_buffers]
         in_force = forced.id if forced is not None else None
-        call.body, call.buffers = self._encode(call, session, in_force, fetch, incarnation)
-        call.origin, call.session = scope, session
-        timeout = call.patience if call.patience is not None else options.timeout
-        deadline = Deadline(timeout) if timeout is not None else NEVER
-        exchange = incarnation.connection.call
-        try:
-            if fetch is True or call.type == "fetch":
-                return fetched(exchange(call, incarnation.outgoing, deadline, as_it_came))
-            return exchange(call, incarnation.outgoing, deadline, incarnation.open)
-        except ProtocolError:
-            self.end_worker(incarnation, "broke the protocol and was ended")
-            raise
-        except TimedOut:
-            if call.patience is not None:
-                raise
-            loss = self.end_worker(incarnation, "was ended for a timeout")
-            raise CallTimeoutError(
-                call.text, timeout or 0.0, True, loss.sessions, loss.refs
-            ) from None
-        except Interrupted as interrupt:
-            loss = self.end_worker(incarnation, "was ended by an interrupt")
-            sys.stderr.write(
-                f"bridge: the interrupt ended the worker during {call.text}. "
-                f"{lost(loss.sessions, loss.refs)} The next call starts a fresh worker.\n"
+        call.body = join(
+            [
+                *head_parts(call, session, in_force),
+                *self.argument_parts(call, session, in_force, incarnation, buffers),
+            ]
+        )
+        call.buffers = buffers
+        if len(call.body) > limits.MAX_BODY or len(buffers) > limits.MAX_BUFFERS:
+            why = (
+                f"together they are {len(call.body):,} bytes and {len(buffers):,} buffers, and a "
+                f"message holds {limits.MAX_BODY:,} and {limits.MAX_BUFFERS:,}"
             )
-            raise interrupt.error from None
+            raise EncodeError("The arguments", "all of them", why)
 
-    def _encode(
+    def argument_parts(
         self,
         call: Call,
         session: Session,
         in_force: str | None,
-        fetch: bool | None,
         incarnation: Incarnation,
-    ) -> tuple[bytes, Sequence[Any]]:
-        """The packed payload and its buffers."""
-        buffers: Sequence[Any] = ()
+        buffers: list[Any],
+    ) -> Sequence[Any]:
+        """The part of the payload that holds the arguments, if the call type has any."""
         args = call.args
-        parts = [call.start, session.part]
         if args is None:
-            pass
-        elif not call.kwargs and SCALARS.issuperset(map(type, args)):
-            parts.append(call_part(list(args), call.kwargs))
-        else:
-            outbound = Outbound(incarnation, session, in_force, self.isolate)
-            parts.append(outbound.part(args, call.kwargs))
-            buffers = outbound.buffers
-            call.has_refs = call.has_refs or outbound.has_refs
-        if in_force is not None:
-            parts.append(part({"in_force": in_force}))
-        if fetch is not None:
-            parts.append(_FETCH[fetch])
-        body = join(parts)
-        if len(body) > limits.MAX_BODY or len(buffers) > limits.MAX_BUFFERS:
-            why = (
-                f"together they are {len(body):,} bytes and {len(buffers):,} buffers, and a "
-                f"message holds {limits.MAX_BODY:,} and {limits.MAX_BUFFERS:,}"
-            )
-            raise EncodeError("The arguments", "all of them", why)
-        return body, buffers
+            return ()
+        if not call.kwargs and SCALARS.issuperset(map(type, args)):
+            return (call_part(list(args), call.kwargs),)
+        outbound = Outbound(incarnation, session, in_force, self.isolate, buffers)
+        made = outbound.part(args, call.kwargs)
+        call.has_refs = call.has_refs or outbound.has_refs
+        return (made,)
 
-    def _dead(self, incarnation: Incarnation, died: Died, call: Call) -> BridgeError:
+    def _exchange(self, call: Call, options: Options, incarnation: Incarnation) -> list[Any]:
+        """One exchange: `[status, …]` of its reply."""
+        exchange, deadline = incarnation.connection.call, self.deadline(call, options)
+        try:
+            if call.fetched is True:
+                return fetched(
+                    exchange(call, incarnation.outgoing, deadline, as_it_came), incarnation.hooks
+                )
+            return exchange(call, incarnation.outgoing, deadline, incarnation.open)
+        except (ProtocolError, TimedOut, Busy, Interrupted) as stop:
+            raise self.stopped(stop, call, options, incarnation) from None
+
+    # ------------------------------------------------------------ what becomes of it
+    def deadline(self, call: Call, options: Options) -> Deadline:
+        """When a call is given up."""
+        timeout = call.patience if call.patience is not None else options.timeout
+        return Deadline(timeout) if timeout is not None else NEVER
+
+    def stopped(
+        self, stop: Exception, call: Call, options: Options, incarnation: Incarnation
+    ) -> BaseException:
+        """What to raise for a call that did not come to its end."""
+        if isinstance(stop, ProtocolError):
+            self.end_worker(incarnation, "broke the protocol and was ended")
+            return stop
+        if isinstance(stop, Busy):
+            return WorkerBusyError(stop.text)
+        if isinstance(stop, Interrupted):
+            if stop.kill:
+                self.end_for_interrupt(incarnation, call.text)
+            return stop.error
+        assert isinstance(stop, TimedOut)
+        if call.late is not Late.STOP:
+            return stop
+        timeout = options.timeout or 0.0
+        if stop.stopped or not options.kill:
+            return CallTimeoutError(call.text, timeout, stop.stopped)
+        loss = self.end_worker(incarnation, "was ended for a timeout")
+        return CallTimeoutError(call.text, timeout, True, True, loss.sessions, loss.refs)
+
+    def end_for_interrupt(self, incarnation: Incarnation, text: str) -> None:
+        """End a worker whose call does not stop, and say what was lost."""
+        loss = self.end_worker(incarnation, "was ended by a second interrupt")
+        sys.stderr.write(
+            f"bridge: the second interrupt ended the worker during {text}. "
+            f"{lost(loss.sessions, loss.refs)} The next call starts a fresh worker.\n"
+        )
+
+    def dead(self, incarnation: Incarnation, died: Died, call: Call) -> BridgeError:
+        """What to raise for a call whose worker has died."""
         if self.closed:
             return BridgeClosedError(self.closed)
         loss = self.bury(incarnation, died.death.how)
         how = died.death.how if died.broke else loss.how
         return WorkerDiedError(how, call.text, loss.sessions, loss.refs)
+
+    def may_repeat(self, call: Call, options: Options) -> bool:
+        """Whether a call may run once more after its worker has died; it may once."""
+        if options.idempotent is not True or call.has_refs or call.repeated:
+            return False
+        call.repeated = True
+        return True
+
+    def unsettled(self, body: list[Any], call: Call, session: Session) -> None:
+        """A reply that brings no value: raise what it says, or return to ask once more.
+
+        Raises:
+            Exception: what the call raised.
+            KeyboardInterrupt: it was cancelled.
+            RefNotFoundError: its target has ended.
+        """
+        status = body[0]
+        if status == 1:
+            raise self.raised(body[1], call)
+        if status == 2:
+            raise KeyboardInterrupt
+        self.sessions.ended(session, body[1])
+        if call.target is not None or call.asked_again:
+            what = call.target.text() if call.target is not None else "The result"
+            raise RefNotFoundError(what, body[1])
+        call.asked_again = True
+
+    def raised(self, failure: list[Any], call: Call) -> BaseException:
+        """The exception of a failure: the very one, if a callback of the call has raised it."""
+        number = failure[3].get("_bridge_number")
+        original = call.errors.get(number) if type(number) is int else None
+        return original if original is not None else rebuild(failure)
+
+
+def head_parts(call: Call, session: Session, in_force: str | None) -> list[Any]:
+    """The parts of a payload without its arguments."""
+    parts = [call.start, session.part]
+    if in_force is not None:
+        parts.append(part({"in_force": in_force}))
+    if call.fetched is not None:
+        parts.append(_FETCH[call.fetched])
+    return parts
 
 
 def as_it_came(reply: Reply) -> Reply:

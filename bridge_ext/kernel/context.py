@@ -8,13 +8,16 @@ list in a second ContextVar, never on the object, so that one object serves many
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .model import Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .session import Lease, Session
 
 
@@ -89,6 +92,19 @@ def here() -> Scope:
     if scope is None:
         scope = _threads.scope = Scope(f"thread {threading.current_thread().name}")
     return scope
+
+
+def bind(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that runs `fn` in this scope, with what is in force here, in whatever thread."""
+    scope, made = here(), copy_context()
+
+    @functools.wraps(fn)
+    def bound(*args: Any, **kwargs: Any) -> Any:
+        own = made.copy()  # a context can be entered only once at a time
+        own.run(current.set, scope)
+        return own.run(fn, *args, **kwargs)
+
+    return bound
 
 
 def enter(bridge: int, token: object, session: Session | None, options: Options | None) -> None:

@@ -10,7 +10,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from . import context
-from .backends.base import Deadline, Died, Interrupted, Request, TimedOut
+from .backends.base import Busy, Deadline, Died, Interrupted, Late, Request, TimedOut
 from .client import Client, as_it_came
 from .errors import BridgeUsageError
 from .failures import rebuild
@@ -139,12 +139,12 @@ class Custodian(Client):
             self.flush()
             return
         body = pack({**base("release_ref", "none"), "args": []})
-        request = Request(body, (), context.here(), None, None)
+        request = Request(body, (), context.here(), None, None, Late.LEAVE)
         try:
             incarnation.connection.call(
                 request, incarnation.outgoing, Deadline(_CONTROL), as_it_came
             )
-        except (TimedOut, Died):
+        except (TimedOut, Died, Busy):
             return
         except Interrupted as interrupt:
             raise interrupt.error from None
@@ -160,13 +160,13 @@ class Custodian(Client):
         while True:
             try:
                 if idle:  # then destructors run in the worker's main thread
-                    request = Request(body, (), context.here(), None, None)
+                    request = Request(body, (), context.here(), None, None, Late.LEAVE)
                     reply = connection.call(
                         request, incarnation.outgoing, Deadline(_ACKNOWLEDGED), as_it_came
                     )
                 else:
                     reply = connection.control(body, Deadline(_ACKNOWLEDGED))
-            except TimedOut:
+            except (TimedOut, Busy):
                 idle = False
                 continue
             except Died:

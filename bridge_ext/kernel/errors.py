@@ -185,7 +185,21 @@ class WorkerDiedError(BridgeError):
 
 
 class WorkerBusyError(BridgeError):
-    """The worker cannot take this call now."""
+    """The worker still runs a call that timed out and did not stop.
+
+    Attributes:
+        call: which.
+    """
+
+    def __init__(self, call: str) -> None:
+        super().__init__(call)
+        self.call = call
+
+    def __str__(self) -> str:
+        return (
+            f"The worker still runs {self.call}, which timed out and has not stopped. Wait for it, "
+            "or end the worker with bridge.restart(); its refs are lost then."
+        )
 
 
 class CallTimeoutError(BridgeError, TimeoutError):
@@ -193,7 +207,9 @@ class CallTimeoutError(BridgeError, TimeoutError):
 
     Attributes:
         timeout: the limit in seconds.
-        stopped: whether the call in the worker is known to have stopped.
+        stopped: whether the call in the worker has stopped; else it still runs.
+        ended: whether its worker was ended for it (`options(kill=True)`).
+        sessions, refs: what was lost then.
     """
 
     def __init__(
@@ -201,17 +217,30 @@ class CallTimeoutError(BridgeError, TimeoutError):
         call: str,
         timeout: float,
         stopped: bool = True,
+        ended: bool = False,
         sessions: Sequence[str] = (),
         refs: int = 0,
     ) -> None:
-        super().__init__(call, timeout, stopped, tuple(sessions), refs)
-        self.call, self.timeout, self.stopped = call, timeout, stopped
+        super().__init__(call, timeout, stopped, ended, tuple(sessions), refs)
+        self.call, self.timeout, self.stopped, self.ended = call, timeout, stopped, ended
         self.sessions, self.refs = tuple(sessions), refs
 
     def __str__(self) -> str:
+        if self.ended:
+            what = (
+                "and did not stop, so its worker was ended. "
+                f"{lost(self.sessions, self.refs)} The next call starts a fresh worker"
+            )
+        elif self.stopped:
+            what = "and was stopped; the refs are as they were"
+        else:
+            what = (
+                "and has not stopped: it runs code that does not look for it. Until it ends, calls "
+                "raise WorkerBusyError; bridge.restart() ends its worker now, and "
+                "options(kill=True) does so by itself"
+            )
         return (
-            f"{self.call} did not end within timeout={self.timeout:g} seconds, so its worker was "
-            f"ended. {lost(self.sessions, self.refs)} The next call starts a fresh worker; "
+            f"{self.call} did not end within timeout={self.timeout:g} seconds {what}. "
             "options(timeout=...) or -t sets the limit."
         )
 
@@ -253,12 +282,12 @@ class RemoteError(BridgeError):
         return f"{self.type_name}: {self.message}" if self.message else self.type_name
 
 
-def lost(sessions: Sequence[str], refs: int) -> str:
-    """One sentence that says what went down with a worker."""
+def lost(sessions: Sequence[str], refs: int, what: str = "Lost") -> str:
+    """One sentence that says what went down with a worker, or would."""
     if not sessions:
-        return "No session was lost."
+        return f"{what}: no session."
     plural = "s" if len(sessions) != 1 else ""
-    return f"Lost: {refs:,} ref{'s' if refs != 1 else ''} in {len(sessions)} session{plural} " + (
+    return f"{what}: {refs:,} ref{'s' if refs != 1 else ''} in {len(sessions)} session{plural} " + (
         f"({_names(sessions)})."
     )
 

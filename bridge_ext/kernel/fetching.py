@@ -11,11 +11,13 @@ from .wire.loading import Loading, plain
 from .wire.marks import Ext
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from .backends.base import Reply
 
 
-def fetched(reply: Reply) -> list[Any]:
-    """The body of a reply whose value was fetched.
+def fetched(reply: Reply, hooks: Mapping[int, Callable[[bytes], Any]]) -> list[Any]:
+    """The body of a reply whose value was fetched; hooks open the refs that it may hold too.
 
     Raises:
         EncodeError: this process cannot rebuild the object.
@@ -29,4 +31,4 @@ def fetched(reply: Reply) -> list[Any]:
             why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
             raise EncodeError("The result", "a copy", why) from error
 
-    return checked(Loading({Ext.PICKLE: unpickle}).load(reply.body))
+    return checked(Loading({**hooks, Ext.PICKLE: unpickle}).load(reply.body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,23 @@ from .model import HelperInfo
 from .outbound import dump, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+
+def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
+    """Whether there is a helper of that name.
+
+    Raises:
+        BridgeUsageError: there is none; near names are given.
+    """
+    if name in helpers:
+        return
+    near = difflib.get_close_matches(str(name), list(helpers), n=3)
+    hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+    raise BridgeUsageError(
+        f"There is no helper {name!r}.{hint} bridge.register_helper(fn) adds one; "
+        f"registered are {sorted(helpers)}."
+    )
 
 
 class Helper:

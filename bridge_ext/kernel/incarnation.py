@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .errors import ProtocolError
+from .answering import answer
+from .errors import ProtocolError, lost
 from .handles import Module, Ref, clean, new_handle
 from .model import RefAdded, RefReleased
 from .operators import make_class
 from .refs import RefState, RefTable
 from .replies import checked
+from .session import Session
+from .streams import StreamRef, StreamState
 from .wire.limits import MAX_TYPES
 from .wire.loading import Loading, malformed
 from .wire.marks import Ext
@@ -22,9 +26,10 @@ from .wire.own import msgpack
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .backends.base import Connection, Outgoing, Reply
+    from .backends.base import Connection, Outgoing, Reply, Request
     from .remote import Remote
-    from .session import Lease, Session
+    from .session import Lease
+    from .wire.framing import Buffer, Frame
 
 _LOOSE = {"strict_map_key": False, "unicode_errors": "surrogatepass"}
 
@@ -55,8 +60,10 @@ class Incarnation:
         self._types: dict[int, type[Ref]] = {}
         self._cwd = _cwd() if client.follow_cwd else None
         self._path = list(sys.path)
-        self.loading = Loading({Ext.REF: self._ref, Ext.MODULE: self._module})
-        connection.listen(_weakly(self))
+        self.hooks = {Ext.REF: self._ref, Ext.MODULE: self._module}
+        self.loading = Loading(self.hooks)
+        self._streams: deque[list[Any]] = deque()
+        connection.listen(*_weakly(self))
 
     # ------------------------------------------------------------ incoming
     def open(self, reply: Reply) -> Any:
@@ -109,7 +116,10 @@ class Incarnation:
         if manager.heard:
             manager.tell(RefAdded(ref_id, session.id, name))
         size = tuple(shape) if shape is not None else None
-        return RefState(self.client, self, session, lease, ref_id, name, length, size, nbytes)
+        state = RefState(self.client, self, session, lease, ref_id, name, length, size, nbytes)
+        if issubclass(cls, StreamRef):
+            state.stream = StreamState()
+        return state
 
     def _home(self, session_id: str, generation: int) -> tuple[Session, Lease | None]:
         """The session of a ref, and the lease that its handle holds."""
@@ -120,17 +130,32 @@ class Incarnation:
             return session, None  # a strict lease ends with its scope, whatever refers to it
         return session, session.lease()
 
+    def cost(self) -> str:
+        """What would be lost with the worker."""
+        sessions = [s for s in self.client.sessions.all() if s.incarnation == self.number]
+        return lost([s.id for s in sessions if s.live], self.refs.count(), "Would be lost")
+
     # ------------------------------------------------------------ outgoing
-    def outgoing(self, session: Session | None = None, helper: str | None = None) -> Outgoing:
-        """What travels with the next message; called when its place on the wire is fixed."""
+    def streamed(self, ref_id: int, position: int) -> None:
+        """A stream goes on elsewhere: the worker has to know what was taken here."""
+        self._streams.append([ref_id, position])
+
+    def outgoing(self, session: Any = None, helper: Any = None) -> Outgoing:
+        """What travels with the next message; called when its place on the wire is fixed.
+
+        Args:
+            session: that the message needs to be known; a batch gives a list of them.
+            helper: likewise.
+        """
         client = self.client
         releases = None
         if self.refs.dropped or client.sessions.leases_ended:
             releases = self._releases()
         cwd = _cwd() if client.follow_cwd else None
         if (
-            (session is None or session.incarnation == self.number)
+            (session is None or (type(session) is Session and session.incarnation == self.number))
             and helper is None
+            and not self._streams
             and cwd == self._cwd
             and sys.path == self._path
         ):
@@ -138,15 +163,22 @@ class Incarnation:
         return releases, self._declarations(session, helper, cwd) or None
 
     def _declarations(
-        self, session: Session | None, helper: str | None, cwd: bytes | None
+        self,
+        sessions: Session | list[Session] | None,
+        helpers: str | list[str] | None,
+        cwd: bytes | None,
     ) -> list[Any]:
         declared: list[Any] = []
-        if session is not None and session.incarnation != self.number:
-            declared.append(["session", *session.spec()])
-            self.client.sessions.declared(session, self.number)
-        if helper is not None and helper not in self.helpers:
-            declared.append(["helper", helper, self.client.helpers[helper].pickle])
-            self.helpers.add(helper)
+        for session in _each(sessions):
+            if session.incarnation != self.number:
+                declared.append(["session", *session.spec()])
+                self.client.sessions.declared(session, self.number)
+        for helper in _each(helpers):
+            if helper not in self.helpers:
+                declared.append(["helper", helper, self.client.helpers[helper].pickle])
+                self.helpers.add(helper)
+        while self._streams:
+            declared.append(["taken", *self._streams.popleft()])
         if cwd != self._cwd or sys.path != self._path:
             self._path, self._cwd = list(sys.path), cwd
             directory = os.fsdecode(cwd) if cwd is not None else None
@@ -180,8 +212,8 @@ class Incarnation:
                 manager.tell(RefReleased(state.id, session_id, reason))
 
 
-def _weakly(incarnation: Incarnation) -> Callable[[list[Any]], None]:
-    """What takes the types of a connection: whoever watches it must not hold the bridge."""
+def _weakly(incarnation: Incarnation) -> tuple[Callable[..., Any], ...]:
+    """What a connection is given to call: whoever watches it must not hold the bridge."""
     ref = weakref.ref(incarnation)
 
     def take_types(records: list[Any]) -> None:
@@ -189,7 +221,28 @@ def _weakly(incarnation: Incarnation) -> Callable[[list[Any]], None]:
         if alive is not None:
             alive.take_types(records)
 
-    return take_types
+    def run(request: Request, frame: Frame) -> tuple[bytes, list[Buffer]]:
+        alive = ref()
+        if alive is None:
+            raise ProtocolError("a callback of a bridge that is gone")
+        return answer(alive, request, frame)
+
+    def drop(reply: Reply) -> None:
+        alive = ref()
+        if alive is not None:
+            alive.open(reply)
+
+    def cost() -> str:
+        alive = ref()
+        return alive.cost() if alive is not None else ""
+
+    return take_types, run, drop, cost
+
+
+def _each(x: Any) -> list[Any]:
+    if x is None:
+        return []
+    return x if type(x) is list else [x]
 
 
 def _cwd() -> bytes | None:

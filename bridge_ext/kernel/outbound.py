@@ -11,6 +11,7 @@ import io
 import pickle
 from typing import TYPE_CHECKING, Any
 
+from .callbacks import Callback
 from .errors import BridgeError, EncodeError, InvalidRefError
 from .handles import Module, Ref
 from .resolution import check_argument
@@ -42,14 +43,20 @@ class Outbound:
         session: the session the call runs in.
         in_force: id of the named session in force.
         isolate: whether auto-sessions are walls too.
+        buffers: of the message; those of this call come after them.
     """
 
     def __init__(
-        self, incarnation: Incarnation, session: Session, in_force: str | None, isolate: bool
+        self,
+        incarnation: Incarnation,
+        session: Session,
+        in_force: str | None,
+        isolate: bool,
+        buffers: list[Any] | None = None,
     ) -> None:
         self._incarnation, self._session = incarnation, session
         self._in_force, self._isolate = in_force, isolate
-        self.buffers: list[Any] = []
+        self.buffers: list[Any] = buffers if buffers is not None else []
         self.has_refs = False
 
     def part(self, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Part:
@@ -93,6 +100,8 @@ class Outbound:
             return msgpack.ExtType(Ext.REF_ARG, pack(self._ref(x)))
         if type(x) is Module:
             return msgpack.ExtType(Ext.MODULE, x._bridge_name.encode())
+        if type(x) is Callback:
+            return msgpack.ExtType(Ext.CALLBACK, pack(x.carried(self._session)))
         raise _NeedsPickle
 
     def _deep(self, x: Any) -> Any:
@@ -115,6 +124,8 @@ class Outbound:
             if isinstance(obj, Ref):
                 refs.append(self._ref(obj))
                 return tuple(refs[-1])
+            if type(obj) is Callback:
+                return tuple(obj.carried(self._session))
             return obj._bridge_name if type(obj) is Module else None
 
         buffers: list[pickle.PickleBuffer] = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .incarnation import Incarnation
     from .remote import Remote
     from .session import Lease, Session
+    from .streams import StreamState
 
 _PER_MESSAGE = 500_000
 """Refs given back in one message, so that a head stays far below its limit."""
@@ -42,6 +43,7 @@ class RefState:
         "receipts",
         "session",
         "shape",
+        "stream",
         "type_name",
     )
 
@@ -63,6 +65,7 @@ class RefState:
         self.length, self.shape, self.nbytes = length, shape, nbytes
         self.receipts = 1
         self.gone = ""
+        self.stream: StreamState | None = None
         self.handle: weakref.ref[Ref] | None = None
 
     def text(self) -> str:
@@ -98,7 +101,13 @@ class RefState:
         raise RefNotFoundError(self.text(), reason)
 
     def wire(self) -> list[Any]:
-        """The ref as it is named in a payload."""
+        """The ref as it is named in a payload, for use there."""
+        if self.stream is not None:
+            self.stream.give_back(self)
+        return [self.id, self.session.id, self.session.generation]
+
+    def name(self) -> list[Any]:
+        """The same, to go on with a stream here."""
         return [self.id, self.session.id, self.session.generation]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .backends.base import Late
 from .call import Call
+from .callpaths import CallPaths
 from .custody import Custodian
 from .display import allowed, display_options
 from .errors import BridgeUsageError
 from .handles import ModuleFunction, Ref
 from .incarnation import Incarnation
 from .model import Options
-from .paths import parse, start_by_path, start_in_module
+from .paths import start_in_module
 from .wire.payload import start
 
 if TYPE_CHECKING:
@@ -28,40 +30,12 @@ _PATIENCE = 2.0
 _NONE: Mapping[str, Any] = {}
 
 
-class Remote(Custodian):
-    """A client with every call path."""
+class Remote(Custodian, CallPaths[Any]):
+    """A client with every call path, in the calling thread."""
 
     def incarnate(self, connection: Connection) -> Incarnation:
         """The books of a fresh worker."""
         return Incarnation(self, connection)
-
-    # ------------------------------------------------------------ by path
-    def by_path(
-        self,
-        call_type: str,
-        path: str,
-        args: Args,
-        kwargs: Kwargs,
-        options: Options | None,
-    ) -> Any:
-        """Call a function ("dynamic"), make an instance ("class") or a stream ("stream")."""
-        try:
-            begin = start_by_path(call_type, path)
-        except TypeError:
-            parse(path)  # not hashable, so it says that this is no path
-            raise
-        return self.request(Call(call_type, path, begin, args, kwargs, None, options))
-
-    def attribute_by_path(self, path: str, options: Options | None) -> Any:
-        """Read a module's attribute."""
-        begin = start_by_path("module_attr", path, "attr")
-        return self.request(Call("module_attr", path, begin, options=options))
-
-    def helper(self, name: str, args: Args, kwargs: Kwargs, options: Options | None) -> Any:
-        """Run a registered helper."""
-        begin = start("helper", {"helper": name})
-        call = Call("helper", f"helper {name}", begin, args, kwargs, options=options, helper=name)
-        return self.request(call)
 
     # ------------------------------------------------------------ module handles
     def call_function(
@@ -82,18 +56,6 @@ class Remote(Custodian):
         return value
 
     # ------------------------------------------------------------ refs
-    def method(
-        self,
-        state: RefState,
-        name: str,
-        args: Args,
-        kwargs: Kwargs,
-        options: Options | None = None,
-    ) -> Any:
-        """Call a method of a ref; an empty name calls the object itself."""
-        begin = start("method", {"function": name, "instance": state.wire()})
-        return self.request(Call("method", name, begin, args, kwargs, state, options))
-
     def operate(
         self, state: RefState, module: str, name: str, args: Args, fetch: bool | None
     ) -> Any:
@@ -109,35 +71,11 @@ class Remote(Custodian):
         )
         return self.request(Call("function", name, begin, args, _NONE, state, fetch=fetch))
 
-    def get_attr(self, state: RefState, name: str, options: Options | None = None) -> Any:
-        """Read an attribute of a ref."""
-        begin = start("get_attr", {"instance": state.wire(), "attr": name})
-        return self.request(Call("get_attr", name, begin, target=state, options=options))
-
-    def set_attr(
-        self, state: RefState, name: str, value: Any, options: Options | None = None
-    ) -> None:
-        """Set an attribute of a ref."""
-        begin = start("set_attr", {"instance": state.wire(), "attr": name})
-        self.request(Call("set_attr", name, begin, [value], target=state, options=options))
-
-    def stream_next(self, state: RefState) -> Any:
-        """The next item of a stream.
-
-        Raises:
-            StopIteration: there is none.
-        """
-        begin = start("stream_next", {"stream_ref": state.wire()})
-        return self.request(Call("stream_next", "next", begin, target=state))
-
-    def put(self, obj: Any, options: Options | None) -> Any:
-        """Ship an object by value; a ref on it."""
-        return self.request(Call("put", "put", start("put", {}), [obj], options=options))
-
-    def fetch(self, state: RefState, options: Options | None) -> Any:
-        """A copy of a ref's object."""
-        begin = start("fetch", {"args": [state.wire()]})
-        return self.request(Call("fetch", "fetch", begin, target=state, options=options))
+    def stream_call(self, state: RefState, most: int, position: int) -> Call:
+        """The call for items of a stream, from a position on: `[position, items, end]`."""
+        state.check()
+        fields = {"stream_ref": state.name(), "args": [most, position]}
+        return Call("stream_next", "next", start("stream_next", fields), target=state)
 
     def keep(self, state: RefState, name: str) -> None:
         """Name a ref in its session."""
@@ -174,7 +112,8 @@ class Remote(Custodian):
         if incarnation.connection.in_flight:
             return plain
         begin = start("display", {"args": [state.wire(), display_options()]})
-        call = Call("display", "display", begin, target=state, patience=_PATIENCE)
+        call = Call("display", "display", begin, None, None, state, None, False)
+        call.patience, call.late = _PATIENCE, Late.DROP
         try:
             shown = self.request(call)
         except Exception:

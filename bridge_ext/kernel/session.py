@@ -14,6 +14,8 @@ from .wire.payload import part
 if TYPE_CHECKING:
     from collections import deque
 
+    from .callbacks import Callback
+
 
 OVERFLOWS = ("error", "evict")
 LIVE = (Status.INITIALIZING, Status.ACTIVE)
@@ -59,6 +61,7 @@ class Session:
     __slots__ = (
         "__weakref__",
         "auto",
+        "callbacks",
         "cell",
         "created_at",
         "created_mono",
@@ -89,6 +92,7 @@ class Session:
         self.reason = ""
         self.part = part({"session_id": id, "generation": generation})
         self.made_id = auto
+        self.callbacks: dict[int, Callback] = {}
         self.lease: weakref.ref[Lease] | None = None
 
     @property

@@ -43,6 +43,7 @@ class SessionManager:
         self._generation = 0
         self._subscribers: list[Callable[[Event], None]] = []
         self._news: deque[Event] = deque()
+        self._doomed: deque[Any] = deque()
         self.leases_ended: deque[Session] = deque()
         """Auto-sessions that nothing holds any more; filled by finalizers."""
 
@@ -197,6 +198,9 @@ class SessionManager:
     def _bury(self, session: Session) -> None:
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
+        if session.callbacks:
+            self._doomed.append(session.callbacks)  # let go by `publish`, outside the lock
+            session.callbacks = {}
         self._ended[session.id] = session
         self._ended.move_to_end(session.id)
         while len(self._ended) > ENDED_REMEMBERED:
@@ -258,6 +262,8 @@ class SessionManager:
         """Hand out the events that are queued; call it outside every lock."""
         import logging
 
+        while self._doomed:
+            self._doomed.clear()
         while self._news:
             try:
                 event = self._news.popleft()

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from .backends import interrupts
+from .backends.base import Stopped
 from .errors import BridgeClosedError
 from .housekeeper import Housekeeper
 from .incarnation import Incarnation, Loss
@@ -147,13 +148,15 @@ class Supervisor(ABC):
             incarnation.connection.close(_GRACE)
         self.connect()
 
-    def interrupt(self) -> bool:
-        """End what runs in the worker, and with it the worker; whether anything ran."""
+    def interrupt(self) -> Stopped:
+        """Stop what runs in the worker; the worker itself, if that was asked for and did not."""
         incarnation = self.incarnation
-        if incarnation is None or not incarnation.connection.in_flight:
-            return False
-        self.end_worker(incarnation, "was ended by an interrupt")
-        return True
+        if incarnation is None:
+            return Stopped.NOTHING
+        stopped = incarnation.connection.interrupt()
+        if stopped is Stopped.KILL:
+            self.end_worker(incarnation, "was ended by a second interrupt")
+        return stopped
 
     def register_owner(self, session_id: str, owner: object) -> None:
         """Let an owner hold a session; from now on somebody looks whether it is still there."""

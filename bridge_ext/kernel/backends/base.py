@@ -7,6 +7,7 @@ BridgeUsageError:
     behaviour                                memory    local
     calls, sessions, refs, limits, expiry    yes       yes
     output in the calling cell               yes       yes
+    callbacks, futures, batches, streams     yes       yes
     death, restart, timeout, interrupt       no        yes
     memory_limit                             no        yes
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-    from ..wire.framing import Buffer
+    from ..wire.framing import Buffer, Frame
 
 
 class Deadline:
@@ -53,6 +55,8 @@ class Deadline:
 
 
 NEVER = Deadline(None)
+REFUSAL = {"status": 1, "error": 0, "in_force": None, "args": [None]}
+"""An answer that raises an error which is none of the user's."""
 
 
 class Reply:
@@ -79,6 +83,17 @@ class Origin(Protocol):
         """A context that does not hold the origin itself."""
 
 
+class Late(Enum):
+    """What becomes of a request whose deadline passes."""
+
+    STOP = 1
+    """It is cancelled, and its end is waited for."""
+    DROP = 2
+    """It is cancelled, and nobody waits."""
+    LEAVE = 3
+    """It goes on, and nobody waits."""
+
+
 class Request:
     """One request on its way.
 
@@ -87,9 +102,10 @@ class Request:
         buffers: its out-of-band buffers.
         origin: where the call is made.
         session, helper: what `outgoing` is asked to make known to the worker.
+        late: what becomes of it when its deadline passes.
     """
 
-    __slots__ = ("body", "buffers", "helper", "origin", "session")
+    __slots__ = ("body", "buffers", "helper", "late", "origin", "session")
 
     def __init__(
         self,
@@ -97,13 +113,20 @@ class Request:
         buffers: Sequence[Buffer],
         origin: Origin,
         session: Any,
-        helper: str | None,
+        helper: Any,
+        late: Late = Late.STOP,
     ) -> None:
         self.body = body
         self.buffers = buffers
         self.origin = origin
         self.session = session
         self.helper = helper
+        self.late = late
+
+    @property
+    def text(self) -> str:
+        """What it is, for messages."""
+        return "the request"
 
 
 class Death:
@@ -116,15 +139,30 @@ class Death:
 
 
 class Interrupted(Exception):
-    """The user's interrupt reached a wait; `error` is what to raise for it."""
+    """The user's interrupt reached a wait; `error` is what to raise for it.
 
-    def __init__(self, error: BaseException) -> None:
+    The call has stopped, or, with `kill`, the user wants its worker ended.
+    """
+
+    def __init__(self, error: BaseException, *, kill: bool = False) -> None:
         super().__init__(error)
-        self.error = error
+        self.error, self.kill = error, kill
 
 
 class TimedOut(Exception):
-    """The deadline of a wait passed."""
+    """The deadline of a wait passed; `stopped` says whether the call has stopped too."""
+
+    def __init__(self, *, stopped: bool = True) -> None:
+        super().__init__(stopped)
+        self.stopped = stopped
+
+
+class Busy(Exception):
+    """A call that timed out still runs; `text` says which."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
 
 
 class Died(Exception):
@@ -135,11 +173,30 @@ class Died(Exception):
         self.death, self.broke = death, broke
 
 
+class Stopped(Enum):
+    """What `Connection.interrupt` has done."""
+
+    NOTHING = "nothing ran"
+    ASKED = "the call was told to stop"
+    KILL = "the call has not stopped, and the worker is to be ended"
+
+
+class Waiting(Protocol):
+    """What waits for a reply without a thread. Both are called by whoever reads."""
+
+    def landed(self, outcome: Reply | Exception) -> None:
+        """The reply, or what `Connection.call` would have raised."""
+
+    def asked(self, run: Callable[[], None]) -> None:
+        """The worker asks for a callback: have `run` called, where it may block."""
+
+
 Outgoing = tuple["list[Any] | None", "list[Any] | None"]
 """Releases and declarations that travel in a request's head."""
 
 if TYPE_CHECKING:
-    TakeOutgoing = Callable[[Any, "str | None"], Outgoing]
+    TakeOutgoing = Callable[[Any, Any], Outgoing]
+    Answer = Callable[[Request, "Frame"], "tuple[bytes, list[Buffer]]"]
 
 
 class Connection(ABC):
@@ -155,8 +212,21 @@ class Connection(ABC):
     transport: str
 
     @abstractmethod
-    def listen(self, take_types: Callable[[list[Any]], None]) -> None:
-        """Give the type records of each reply to `take_types`, before anybody sees a later one."""
+    def listen(
+        self,
+        take_types: Callable[[list[Any]], None],
+        answer: Answer | None = None,
+        drop: Callable[[Reply], None] = lambda reply: None,
+        cost: Callable[[], str] = str,
+    ) -> None:
+        """Say who takes what the worker sends.
+
+        Args:
+            take_types: the type records of a message, before anybody sees a later one.
+            answer: runs the callback that the worker asks for; the answer's body and buffers.
+            drop: a reply that nobody waits for any more; it may hold refs.
+            cost: says what would be lost with the worker.
+        """
 
     @abstractmethod
     def call(
@@ -169,13 +239,29 @@ class Connection(ABC):
         """Send a request on the data channel, wait for its reply, and give it to `finish`.
 
         `outgoing(session, helper)` is called when the request's place on the wire is fixed. No
-        KeyboardInterrupt is raised while bytes move or while `finish` keeps the books.
+        KeyboardInterrupt is raised while bytes move or while `finish` keeps the books. Callbacks
+        that the worker asks for run here, in the calling thread.
 
         Raises:
             Died: the worker died before the reply.
             TimedOut: the deadline passed; the reply, if it comes, is dropped.
             Interrupted: KeyboardInterrupt reached the wait.
+            Busy: a call that timed out still runs.
         """
+
+    @abstractmethod
+    def begin(
+        self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, waiting: Waiting
+    ) -> Callable[[], None]:
+        """Send a request that no thread waits for; returns what cancels it.
+
+        Raises:
+            Died, Busy, Interrupted: it was not sent.
+        """
+
+    @abstractmethod
+    def interrupt(self) -> Stopped:
+        """Stop the call that runs."""
 
     @abstractmethod
     def control(self, body: bytes, deadline: Deadline) -> Reply:

@@ -1,49 +1,61 @@
 """Calls over one data channel: whoever waits for a reply reads, and hands the others theirs.
 
 There is one reader at a time and no thread between a synchronous call and its reply. A caller that
-finds a reader sleeps until the reader hands it its reply, or the reading itself. Output of the
-worker is shown by the reader, in the context of the call it belongs to: calls run in order, so
-that is the oldest one that waits.
+finds a reader sleeps until the reader hands it its reply, or the reading itself. Where only those
+wait who have no thread (futures, and calls that were given up), the bridge's own thread reads.
+
+While a caller runs a callback it does not read, so that others can.
 """
 
 from __future__ import annotations
 
 import select
-import threading
-from _thread import allocate_lock
-from socket import MSG_DONTWAIT
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.framing import Kind
-from ..wire.heads import reply_head
+from ..wire.heads import ask_head, reply_head
 from . import interrupts
-from .base import NEVER, Died, Reply, Request, TimedOut
+from .base import NEVER, Busy, Died, Interrupted, Reply, Request, TimedOut
+from .board import Board
+from .flights import Flight, Orphan
+from .sending import Sender
+from .steering import Steering
+from .stopping import Happening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from ..wire.channel import Channel
-    from ..wire.framing import Buffer
-    from .base import Deadline, TakeOutgoing
+    from ..wire.framing import Buffer, Frame
+    from .base import Death, TakeOutgoing
     from .output import Output
 
+    class Host(Protocol):
+        """The connection around an exchange."""
 
-class Waiter:
-    """A call that waits: `wake` exists once it sleeps while another reads."""
+        death: Death | None
+        take_types: Callable[[list[Any]], None]
 
-    __slots__ = ("reply", "wake")
+        def broken(self, error: Exception | None) -> Died:
+            """The channel ended: say how the worker did."""
 
-    def __init__(self) -> None:
-        self.reply: Reply | None = None
-        self.wake: Any = None
+        def wake_background(self) -> None:
+            """Have the bridge's thread read, or send, what nobody else does."""
 
-    def sleeps(self) -> None:
-        """Make `wake`, to be waited for."""
-        self.wake = allocate_lock()
-        self.wake.acquire()
+        def answer(self, request: Request, frame: Frame) -> tuple[bytes, list[Buffer]]:
+            """Run a callback within a call."""
+
+        def refuse(self, frame: Frame) -> tuple[bytes, list[Buffer]]:
+            """The answer to a callback that nobody waits for."""
+
+        def cancel(self, call_id: int, never: Callable[[], None]) -> None:
+            """Have the worker stop a call; `never` is called if it will not start it."""
+
+        def send_control(self, kind: int, head: bytes, body: bytes, buffers: list[Buffer]) -> None:
+            """Send a frame on the control channel."""
 
 
 class Exchange:
@@ -52,168 +64,203 @@ class Exchange:
     Args:
         channel: its socket raises BlockingIOError from `recv` after a short while.
         output: the worker's stdout and stderr.
-        broken: says how the worker ended, once the channel has.
+        host: the connection around it.
     """
 
-    def __init__(
-        self, channel: Channel, output: Output, broken: Callable[[Exception | None], Died]
-    ) -> None:
-        self._channel, self._output, self._broken = channel, output, broken
-        self._lock = threading.Lock()
-        self._pending: dict[int, Waiter] = {}
-        self._reader: Waiter | None = None
+    def __init__(self, channel: Channel, output: Output, host: Host) -> None:
+        self._channel, self._output, self._host = channel, output, host
+        self.board = Board(host.wake_background)
+        self.steering = Steering(self.board, output, host.cancel, self._deliver)
+        self.sender = Sender(channel, self)
+        self._background = Flight(_NONE, NEVER)
         self._last_id = 0
         self._poll = select.poll()
         self._data = channel.socket.fileno()
         for fd in (self._data, *output.descriptors):
             self._poll.register(fd, select.POLLIN)
-        self.take_types: Callable[[list[Any]], None] = list.clear
         self.closed = False
         """Set under the channel's send lock, before its descriptors are given back."""
 
-    @property
-    def in_flight(self) -> int:
-        """How many calls wait."""
-        return len(self._pending)
-
-    def call(
-        self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, held: Any
-    ) -> Reply:
-        """Send a request and wait for its reply.
+    # ------------------------------------------------------------ calls that a thread waits for
+    def call(self, flight: Flight, outgoing: TakeOutgoing) -> Reply:
+        """Send a request and wait for its reply, running callbacks meanwhile.
 
         Raises:
-            Died, TimedOut, Interrupted: see `Connection.call`.
+            Died, TimedOut, Interrupted, Busy: see `Connection.call`.
         """
+        if self.board.stuck is not None:
+            raise Busy(self.board.stuck.request.text)
+        try:
+            self._depart(flight, outgoing)
+            while True:
+                self._wait(flight)
+                if flight.reply is not None:
+                    return flight.reply
+                self._answer(flight)
+        finally:
+            for frame in self.board.leave(flight, self._host.death is not None) or ():
+                self._route(frame)
+
+    def _depart(self, flight: Flight, outgoing: TakeOutgoing) -> None:
+        """Send the request; its place on the wire is given under the send lock."""
+        request, pending = flight.request, self.board.pending
         origin = request.origin
         context = origin.context
         if context is None:
             context = origin.context = origin.output()
-        waiter = Waiter()
-        channel = self._channel
-        with channel.send_lock:
-            if self.closed:
-                raise self._broken(None)
-            call_id = self._last_id = self._last_id + 1
-            releases, declarations = outgoing(request.session, request.helper)
-            if self._pending:
-                self._output.expect_mark(call_id, context)
-                declarations = [*(declarations or ()), ["mark", call_id]]
-            else:
-                self._output.alone(context)
-            self._pending[call_id] = waiter
-            head = pack([call_id, deadline.seconds, releases, declarations, origin.label])
-            try:
-                rest = channel.begin(Kind.REQUEST, head, request.body, request.buffers)
-                if rest:
-                    self._push(rest, waiter, held)
-            except OSError:
-                pass  # the worker is gone: reading says so, and how
-            except BaseException:
-                self._leave(call_id, waiter)
-                raise
-        with self._lock:
-            if self._reader is None:
-                self._reader = waiter
-            elif self._reader is not waiter:
-                waiter.sleeps()
+        sender = self.sender
+        sender.acquire(flight)
         try:
-            if self._reader is not waiter and waiter.reply is None:
-                self._sleep(waiter, deadline, held)
-            while waiter.reply is None:
-                self._read(call_id, waiter, deadline, held)
-            return waiter.reply
+            if self.closed:
+                raise self._host.broken(None)
+            flight.id = call_id = self._last_id = self._last_id + 1
+            releases, declarations = outgoing(request.session, request.helper)
+            self._output.sent(call_id, context, alone=not pending)
+            if pending:
+                declarations = [*(declarations or ()), ["mark", call_id]]
+            self.board.enter(flight)
+            head = [call_id, flight.deadline.seconds, releases, declarations, origin.label]
+            sender.send(Kind.REQUEST, pack(head), request.body, request.buffers, flight)
         finally:
-            self._leave(call_id, waiter)
+            sender.release()
 
-    def _push(self, rest: list[Buffer], waiter: Waiter, held: Any) -> None:
-        """Send what the socket did not take at once, reading meanwhile.
+    def _wait(self, flight: Flight) -> None:
+        """Wait for the reply, or for a callback to run."""
+        board = self.board
+        board.take_reading(flight)
+        while flight.reply is None and not flight.asks:
+            if board.reader is flight:
+                self._read(flight)
+            elif not flight.wake.acquire(timeout=flight.deadline.left(interrupts.TICK)):
+                self.steering.tick(flight)
 
-        Two senders that both block would wait for each other: the worker may be sending a reply
-        that nobody waits for any more.
+    # ------------------------------------------------------------ calls that no thread waits for
+    def begin(self, flight: Flight, outgoing: TakeOutgoing) -> Callable[[], None]:
+        """Send a request; whoever reads lands its reply. Returns what cancels it.
+
+        Raises:
+            Died, Interrupted, Busy: it was not sent.
         """
-        sock = self._channel.socket
-        poll = select.poll()
-        for piece in rest:
-            view = memoryview(piece).cast("B")
-            while view:
+        if self.board.stuck is not None:
+            raise Busy(self.board.stuck.request.text)
+        flight.held = interrupts.hold()
+        try:
+            self._depart(flight, outgoing)
+        except BaseException:
+            self.board.remove(flight)
+            raise
+        finally:
+            held, flight.held = flight.held, None
+            interrupts.let_go(held)
+        self.board.hand_over()
+        return lambda: self._call_off(flight)
+
+    def _call_off(self, flight: Flight) -> None:
+        """Nobody wants the reply any more."""
+        if self.board.orphan(flight) is not None:
+            self.steering.happens(flight, Happening.INTERRUPT)
+
+    def _deliver(self, flight: Flight, reply: Reply) -> None:
+        if not self.board.deliver(flight, reply):
+            self._land(flight, reply)
+
+    def _land(self, flight: Flight, outcome: Reply | Exception) -> None:
+        """Give a call that no thread waits for what has come of it."""
+        waiting = self.board.remove(flight)
+        if waiting is None:
+            return
+        if flight.course is not None and not isinstance(outcome, Exception):
+            self.board.drop(outcome)
+            outcome = flight.course.verdict()
+        waiting.landed(outcome)
+
+    def fail(self, death: Died) -> None:
+        """The worker has died: nobody without a thread waits for it any more."""
+        self.sender.abandon()
+        for flight in self.board.passive():
+            self._land(flight, death)
+
+    # ------------------------------------------------------------ the bridge's own thread
+    def read_in_background(self) -> None:
+        """Read a frame for those who have no thread, unless somebody else reads.
+
+        Raises:
+            Died: the channel has ended.
+        """
+        if self.board.needs_background and self.board.take_background(self._background):
+            try:
+                self._read(self._background)
+            finally:
+                self.board.stop_reading(self._background)
+
+    def tick_in_background(self) -> None:
+        """Look at the deadlines of those who have no thread."""
+        for flight in self.board.passive():
+            if not isinstance(flight.waiting, Orphan):
                 try:
-                    view = view[sock.send(view, MSG_DONTWAIT) :]
-                    continue
-                except BlockingIOError:
-                    pass
-                reading = self._take_reading(waiter)
-                poll.register(sock, select.POLLOUT | (select.POLLIN if reading else 0))
-                ready = poll.poll(interrupts.TICK * 1000)
-                interrupts.check(held)
-                if reading and ready and ready[0][1] & select.POLLIN:
-                    self._read(0, waiter, NEVER, held)
+                    self.steering.tick(flight)
+                except (TimedOut, Interrupted) as error:
+                    waiting = self.board.orphan(flight)
+                    if waiting is not None:
+                        waiting.landed(error)
 
-    def _take_reading(self, waiter: Waiter) -> bool:
-        """Become the reader, if there is none."""
-        with self._lock:
-            if self._reader is None:
-                self._reader = waiter
-            return self._reader is waiter
+    def show_late_output(self) -> None:
+        """Show output written while no call waits, by a thread of the worker."""
+        if self.board.take_background(self._background):
+            try:
+                self._output.show()
+            finally:
+                self.board.stop_reading(self._background)
 
-    def _sleep(self, waiter: Waiter, deadline: Deadline, held: Any) -> None:
-        """Wait until the reader hands over the reply, or the reading."""
-        while not waiter.wake.acquire(timeout=deadline.left(interrupts.TICK)):
-            interrupts.check(held)
-            if deadline.passed:
-                raise TimedOut
+    def wake_background(self) -> None:
+        """Have the bridge's thread send what is left of a frame."""
+        self._host.wake_background()
 
-    def _leave(self, call_id: int, waiter: Waiter) -> None:
-        """The call waits no more; the reading goes to another, if it is this one's."""
-        with self._lock:
-            self._pending.pop(call_id, None)
-            if self._reader is not waiter:
-                return
-            self._reader = None
-            if self._pending:
-                self._hand_over()
+    # ------------------------------------------------------------ reading
+    def read(self, flight: Flight) -> None:
+        """Read a frame for a sender whose socket is full."""
+        self._read(flight)
 
-    def _hand_over(self) -> None:
-        for other in self._pending.values():
-            if other.wake is not None and other.reply is None:
-                self._reader = other
-                other.wake.release()
-                return
-
-    def _read(self, call_id: int, waiter: Waiter, deadline: Deadline, held: Any) -> None:
+    def _read(self, flight: Flight) -> None:
         """Read one frame, and give it to whom it belongs."""
         try:
             frame = self._channel.read()
         except BlockingIOError:
-            self._idle(deadline, held)
+            if flight is not self._background:
+                self._idle(flight)
             return
         except (OSError, ProtocolError) as error:
-            raise self._broken(error) from error
+            raise self._host.broken(error) from error
         if frame is None:
-            raise self._broken(None)
-        if frame.kind != Kind.REPLY:
-            return
+            raise self._host.broken(None)
         try:
-            found, types = reply_head(frame.head)
-            if types:
-                self.take_types(types)
+            if frame.kind == Kind.REPLY:
+                self._replied(frame, flight)
+            elif frame.kind == Kind.ASK:
+                types = ask_head(frame.head)[3]
+                if types:
+                    self._host.take_types(types)
+                self._route(frame)
         except ProtocolError as error:
-            raise self._broken(error) from error
-        owner = waiter if found == call_id else self._pending.get(found)
+            raise self._host.broken(error) from error
+
+    def _replied(self, frame: Frame, flight: Flight) -> None:
+        found, types = reply_head(frame.head)
+        if types:
+            self._host.take_types(types)
+        owner = flight if found == flight.id else self.board.pending.get(found)
         if self._output.poll(0):
             self._output.show()
-        if owner is waiter:
-            waiter.reply = Reply(frame.body, frame.buffers)
+        if owner is flight:
+            flight.reply = Reply(frame.body, frame.buffers)
         elif owner is not None:
-            with self._lock:
-                owner.reply = Reply(frame.body, frame.buffers)
-                if owner.wake is not None:
-                    owner.wake.release()
+            self._deliver(owner, Reply(frame.body, frame.buffers))
 
-    def _idle(self, deadline: Deadline, held: Any) -> None:
+    def _idle(self, flight: Flight) -> None:
         """Wait for the data channel, showing output as it comes."""
-        while True:
-            ready = self._poll.poll(deadline.left(interrupts.TICK) * 1000)
-            interrupts.check(held)
+        while flight.reply is None and not flight.asks:
+            ready = self._poll.poll(flight.deadline.left(interrupts.TICK) * 1000)
+            self.steering.tick(flight)
             if any(fd == self._data for fd, _ in ready):
                 return
             if ready:
@@ -221,16 +268,56 @@ class Exchange:
             for fd, event in ready:
                 if not event & select.POLLIN:  # the worker closed this pipe
                     self._poll.unregister(fd)
-            if deadline.passed:
-                raise TimedOut
 
-    def show_late_output(self) -> None:
-        """Show output written while no call waits, by a thread of the worker."""
-        with self._lock:
-            if self._reader is not None:
-                return
-            self._reader = idle = Waiter()
-        try:
+    # ------------------------------------------------------------ callbacks
+    def _route(self, frame: Frame) -> None:
+        """Have the callback run that the worker asks for."""
+        if self._output.poll(0):
             self._output.show()
+        flight = self.board.ask(ask_head(frame.head)[1], frame)
+        if flight is None:
+            self._send_answer(frame, *self._host.refuse(frame))
+        elif flight.waiting is not None:
+            flight.waiting.asked(lambda: self._answer_passive(flight, frame))
+
+    def _answer(self, flight: Flight) -> None:
+        """Run a callback in the thread of the call that it is asked within."""
+        assert flight.asks is not None
+        frame = flight.asks.popleft()
+        self.board.stop_reading(flight, answering=True)
+        try:
+            held, flight.held = flight.held, None
+            interrupts.let_go(held)
+            answer = self._host.answer(flight.request, frame)
+        except KeyboardInterrupt as error:
+            self.steering.happens(flight, Happening.INTERRUPT, error)
+            return
         finally:
-            self._leave(0, idle)
+            flight.held = flight.held or interrupts.hold()
+            flight.answering = False
+        self._send_answer(frame, *answer, flight=flight)
+
+    def _answer_passive(self, flight: Flight, frame: Frame) -> None:
+        try:
+            answer = self._host.answer(flight.request, frame)
+        except KeyboardInterrupt as error:
+            self.steering.happens(flight, Happening.INTERRUPT, error)
+            return
+        self._send_answer(frame, *answer)
+
+    def _send_answer(
+        self, frame: Frame, body: bytes, buffers: list[Buffer], flight: Flight | None = None
+    ) -> None:
+        ask_id, _, threaded, _ = ask_head(frame.head)
+        head = pack([ask_id, None])
+        if threaded:
+            self._host.send_control(Kind.ANSWER, head, body, buffers)
+            return
+        self.sender.acquire(flight or self._background)
+        try:
+            self.sender.send(Kind.ANSWER, head, body, buffers, flight or self._background)
+        finally:
+            self.sender.release()
+
+
+_NONE = Request(b"", (), None, None, None)  # type: ignore[arg-type]

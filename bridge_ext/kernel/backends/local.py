@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextlib
 import select
 import struct
-from collections import deque
 
 from ..errors import ProtocolError
 from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
-from ..wire.heads import reply_head
-from ..wire.loading import malformed, plain
+from ..wire.heads import ask_head
 from . import interrupts
 from .base import (
     NEVER,
+    REFUSAL,
     Backend,
     Connection,
     Deadline,
@@ -27,11 +26,14 @@ from .base import (
     Died,
     Reply,
     Request,
-    TimedOut,
+    Stopped,
 )
-from .exchange import Exchange, Waiter
+from .control import Ask, ControlLine, within
+from .exchange import Exchange
+from .flights import Flight, ignore
 from .output import Output
 from .process import WorkerProcess
+from .wake import Wake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeVar
 
-    from ..wire.framing import Frame
-    from .base import TakeOutgoing
+    from ..wire.framing import Buffer, Frame
+    from .base import Answer, TakeOutgoing, Waiting
 
     T = TypeVar("T")
 
@@ -76,22 +78,32 @@ class LocalConnection(Connection):
         self.incarnation = incarnation
         self.pid = process.pid
         self._process = process
-        self._data = Channel(process.data)
-        self._control = Channel(process.control)
-        self._output = Output(process.out, process.err)
-        self._exchange = Exchange(self._data, self._output, self._broken)
-        self._asked: dict[int, Waiter] = {}
-        self._last_asked = 0
-        self._events: deque[tuple[str, list[Any]]] = deque()
         self.death = None
+        self.take_types: Callable[[list[Any]], None] = list.clear
+        self._answer: Answer | None = None
+        self._data = Channel(process.data)
+        self._output = Output(process.out, process.err)
+        self._control = ControlLine(Channel(process.control), self)
+        self._wake = Wake()
+        self._exchange = Exchange(self._data, self._output, self)
         _set_timeout(process.data, _FIRST_LOOK)
-        self._watched = select.poll()
-        for watched in (process.control.fileno(), process.pidfd):
-            if watched is not None:
-                self._watched.register(watched, select.POLLIN)
+        self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
+        self._watching_data = False
         with self._data.send_lock:
             config = {**config, "output_token": self._output.token}
             self._data.send(Kind.HELLO, pack([0, None]), pack(config))
+
+    def listen(
+        self,
+        take_types: Callable[[list[Any]], None],
+        answer: Answer | None = None,
+        drop: Callable[[Reply], None] = ignore,
+        cost: Callable[[], str] = str,
+    ) -> None:
+        self.take_types = take_types
+        self._exchange.board.drop = drop
+        self._answer = answer
+        self._exchange.steering.cost = cost
 
     # ------------------------------------------------------------ calls
     def call(
@@ -101,19 +113,66 @@ class LocalConnection(Connection):
         deadline: Deadline,
         finish: Callable[[Reply], T],
     ) -> T:
-        held = interrupts.hold()
+        ask = within.get()
+        if ask is not None and ask.connection is self:
+            return finish(self._control.request_within(ask, request, outgoing, deadline))
+        flight = Flight(request, deadline)
+        flight.held = interrupts.hold()
         try:
-            return finish(self._exchange.call(request, outgoing, deadline, held))
+            reply = self._exchange.call(flight, outgoing)
+            if flight.course is not None:
+                self._exchange.board.drop(reply)
+                raise flight.course.verdict()
+            return finish(reply)
         finally:
-            if held is not None:
-                interrupts.let_go(held)
+            if flight.held is not None:
+                interrupts.let_go(flight.held)
+
+    def begin(
+        self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, waiting: Waiting
+    ) -> Callable[[], None]:
+        return self._exchange.begin(Flight(request, deadline, waiting), outgoing)
+
+    def interrupt(self) -> Stopped:
+        return self._exchange.steering.interrupt()
 
     @property
     def in_flight(self) -> int:
-        return self._exchange.in_flight
+        return len(self._exchange.board.pending)
 
-    def listen(self, take_types: Callable[[list[Any]], None]) -> None:
-        self._exchange.take_types = take_types
+    # ------------------------------------------------------------ what an exchange needs
+    def answer(self, request: Request, frame: Frame) -> tuple[bytes, list[Buffer]]:
+        """Run a callback within a call."""
+        if self._answer is None:
+            return self.refuse(frame)
+        _, _, threaded, _ = head = ask_head(frame.head)
+        token = within.set(Ask(self, head[0]) if threaded else None)
+        try:
+            return self._answer(request, frame)
+        finally:
+            within.reset(token)
+
+    def refuse(self, frame: Frame) -> tuple[bytes, list[Buffer]]:
+        """The answer to a callback that nobody waits for any more."""
+        why = "the call of the notebook that it was asked within has ended, and no other runs"
+        return pack({**REFUSAL, "failure": ["BridgeUsageError", why]}), []
+
+    def cancel(self, call_id: int, never: Callable[[], None]) -> None:
+        """Tell the worker to stop a call, or not to start it."""
+        self._control.cancel(call_id, never)
+
+    def send_control(self, kind: int, head: bytes, body: bytes, buffers: list[Buffer]) -> None:
+        """Send a frame on the control channel."""
+        self._control.send(kind, head, body, buffers)
+
+    def wake_background(self) -> None:
+        """Have the bridge's thread read, or send, what nobody else does."""
+        if not self._watching_data or self._exchange.sender.rest:
+            self._wake.set()
+
+    def broken(self, error: Exception | None) -> Died:
+        """The channel ended: say how the worker did."""
+        return self._broken(error)
 
     def _broken(self, error: Exception | None) -> Died:
         """The channel ended: wait for the process's end, or bring it about."""
@@ -138,36 +197,7 @@ class LocalConnection(Connection):
 
     # ------------------------------------------------------------ control
     def control(self, body: bytes, deadline: Deadline) -> Reply:
-        held = interrupts.hold()
-        try:
-            return self._ask(body, deadline, held)
-        finally:
-            interrupts.let_go(held)
-
-    def _ask(self, body: bytes, deadline: Deadline, held: Any) -> Reply:
-        waiter = Waiter()
-        waiter.sleeps()
-        with self._control.send_lock:
-            if self.death is not None:
-                raise Died(self.death)
-            self._last_asked = asked = self._last_asked + 1
-            self._asked[asked] = waiter
-            try:
-                self._control.send(Kind.REQUEST, pack([asked, None, None, None, ""]), body)
-            except OSError:
-                pass  # the worker is gone: the watch will say so
-        try:
-            while not waiter.wake.acquire(timeout=deadline.left(interrupts.TICK)):
-                interrupts.check(held)
-                if self.death is not None:
-                    raise Died(self.death)
-                if deadline.passed:
-                    raise TimedOut
-        finally:
-            self._asked.pop(asked, None)
-        if waiter.reply is None:
-            raise Died(self.death or Death("ended"))
-        return waiter.reply
+        return self._control.ask(body, deadline)
 
     def tell(self, outgoing: TakeOutgoing, *, patient: bool) -> None:
         lock = self._data.send_lock
@@ -187,49 +217,64 @@ class LocalConnection(Connection):
             lock.release()
             interrupts.let_go(held)
 
+    # ------------------------------------------------------------ the bridge's own thread
     def watch(self, timeout: float) -> list[tuple[str, list[Any]]]:
         if self._process.pidfd is None:
             timeout = min(timeout, 0.2)
-        ready = [fd for fd, _ in self._watched.poll(timeout * 1000)]
-        if self._process.control.fileno() in ready:
-            self._read_control()
-        if self._process.wait(NEVER, 0):
+        end = Deadline(timeout)
+        ready = self._look(end.left(timeout))
+        while ready and not end.passed and not self._control.news and self.death is None:
+            ready = self._look(end.left(timeout))
+        if self.death is None and self._process.wait(NEVER, 0):
             self._bury()
         elif not ready:
             self._exchange.show_late_output()
-        return [self._events.popleft() for _ in range(len(self._events))]
+        return self._control.take_news()
+
+    def _look(self, timeout: float) -> set[int]:
+        """Wait for something to do for those who cannot do it themselves, and do it."""
+        exchange, data = self._exchange, self._process.data.fileno()
+        passive = exchange.board.needs_background
+        if passive or exchange.sender.rest:
+            timeout = min(timeout, interrupts.TICK)
+            events = select.POLLIN * passive | select.POLLOUT * bool(exchange.sender.rest)
+            self._watched.register(data, events)
+            self._watching_data = passive
+        try:
+            ready = {fd for fd, _ in self._watched.poll(timeout * 1000)}
+        finally:
+            if passive or exchange.sender.rest:
+                self._watching_data = False
+                self._watched.register(data, 0)
+        if self._wake.fileno() in ready:
+            self._wake.clear()
+        if self._process.control.fileno() in ready:
+            self._read_control()
+        if data in ready:
+            self._serve_passive()
+        if passive:
+            exchange.tick_in_background()
+        return ready
+
+    def _serve_passive(self) -> None:
+        exchange = self._exchange
+        if exchange.sender.rest:
+            exchange.sender.go_on()
+        try:
+            exchange.read_in_background()
+        except Died:
+            pass  # it was buried, and those who wait were told
 
     def _read_control(self) -> None:
         try:
-            frame = self._control.read()
+            if self._control.read():
+                return
         except ProtocolError as error:
             self._end_for(error)
             return
-        except OSError:
-            frame = None
-        if frame is None:
-            self._control.shutdown()
-            if not self._process.wait(NEVER, _BURIAL):
-                self._process.kill()
-            return
-        try:
-            while frame is not None:
-                self._heard(frame)
-                frame = self._control.buffered()
-        except ProtocolError as error:
-            self._end_for(error)
-
-    def _heard(self, frame: Frame) -> None:
-        """A frame of the control channel: news, or an answer for whoever asked."""
-        if frame.kind == Kind.NOTICE:
-            with malformed("news"):
-                (event,) = plain.load(frame.head)
-                self._events.append((event, plain.load(frame.body)))
-            return
-        waiter = self._asked.get(reply_head(frame.head)[0])
-        if waiter is not None:
-            waiter.reply = Reply(frame.body, frame.buffers)
-            waiter.wake.release()
+        self._control.shutdown()
+        if not self._process.wait(NEVER, _BURIAL):
+            self._process.kill()
 
     # ------------------------------------------------------------ end
     def kill(self) -> None:
@@ -251,18 +296,25 @@ class LocalConnection(Connection):
         with self._data.send_lock:
             self._exchange.closed = True
         self._process.close()
+        self._wake.close()
 
     def abandon(self) -> None:
         self._process.abandon()
+        self._wake.abandon()
 
     def _bury(self) -> Death:
         death = self.death = self._process.bury()
         self._data.shutdown()
         self._control.shutdown()
-        for waiter in list(self._asked.values()):
-            if waiter.wake.locked():
-                waiter.wake.release()
+        self._exchange.fail(Died(death))
         return death
+
+    def _poll_of(self, *fds: int | None) -> select.poll:
+        poll = select.poll()
+        for fd in fds:
+            if fd is not None:
+                poll.register(fd, select.POLLIN)
+        return poll
 
 
 def _broke(error: ProtocolError) -> str:

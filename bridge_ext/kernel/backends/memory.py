@@ -13,15 +13,17 @@ from collections import deque
 
 from ..wire.codec import pack
 from ..wire.framing import Frame, Kind
-from ..wire.loading import plain
-from .base import Backend, Connection, Deadline, Death, Died, Reply, Request
+from .base import Backend, Connection, Deadline, Death, Died, Reply, Request, Stopped
+from .control import Ask, within
+from .flights import ignore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
 
-    from .base import TakeOutgoing
+    from ..worker.serving import Serving
+    from .base import Answer, TakeOutgoing, Waiting
 
     T = TypeVar("T")
 
@@ -55,6 +57,9 @@ class MemoryConnection(Connection):
             def wake_clock(self) -> None:
                 outer._wake.set()
 
+            def ask(self, callback: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+                return outer._ask(callback, args, kwargs)
+
         self.incarnation = incarnation
         self.pid = os.getpid()
         self._events: deque[tuple[str, list[Any]]] = deque()
@@ -62,11 +67,20 @@ class MemoryConnection(Connection):
         self._turn = threading.RLock()
         self._calls = 0
         self.death = None
+        self._answer: Answer | None = None
+        self._requests: list[Request] = []
         self._dispatcher = Dispatcher(config, InProcess())
         self._answers = Control(self._dispatcher)
 
-    def listen(self, take_types: Callable[[list[Any]], None]) -> None:
+    def listen(
+        self,
+        take_types: Callable[[list[Any]], None],
+        answer: Answer | None = None,
+        drop: Callable[[Reply], None] = ignore,
+        cost: Callable[[], str] = str,
+    ) -> None:
         self._take_types = take_types
+        self._answer = answer
 
     def call(
         self,
@@ -79,21 +93,69 @@ class MemoryConnection(Connection):
             raise Died(self.death)
         self._calls += 1
         try:
+            ask = within.get()
+            if ask is not None and ask.connection is self:  # the call it is within has the turn
+                return finish(self._serve(request, outgoing, self._dispatcher.serving()))
             with self._turn:
-                head = pack(
-                    [1, None, *outgoing(request.session, request.helper), request.origin.label]
-                )
-                buffers = [bytearray(b) for b in request.buffers]
-                frame = Frame(Kind.REQUEST, head, request.body, list(buffers))
-                answer = self._dispatcher.handle(frame)
+                self._requests.append(request)
+                try:
+                    reply = self._serve(request, outgoing, self._dispatcher.main)
+                finally:
+                    self._requests.pop()
+            return finish(reply)
         finally:
             self._calls -= 1
+
+    def _serve(self, request: Request, outgoing: TakeOutgoing, serving: Serving) -> Reply:
+        releases, declarations = outgoing(request.session, request.helper)
+        head = pack([1, None, releases, declarations, request.origin.label])
+        buffers = [bytearray(b) for b in request.buffers]
+        answer = serving.handle(Frame(Kind.REQUEST, head, request.body, list(buffers)))
         assert answer is not None
-        reply_head, body, out = answer
-        types = plain.load(reply_head)[1]
+        _, body, out = answer
+        self._take_fresh()
+        return Reply(body, [bytearray(b) for b in out])
+
+    def _take_fresh(self) -> None:
+        types = self._dispatcher.types.take_data()
         if types:
             self._take_types(types)
-        return finish(Reply(body, [bytearray(b) for b in out]))
+
+    def begin(
+        self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, waiting: Waiting
+    ) -> Callable[[], None]:
+        """Run it in a thread of its own; it cannot be cancelled."""
+
+        def run() -> None:
+            try:
+                outcome: Reply | Exception = self.call(request, outgoing, deadline, lambda r: r)
+            except Exception as error:
+                outcome = error
+            waiting.landed(outcome)
+
+        threading.Thread(target=run, name="bridge-call", daemon=True).start()
+        return lambda: None
+
+    def interrupt(self) -> Stopped:
+        return Stopped.NOTHING
+
+    def _ask(self, callback: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Run a callback, in the thread that calls it."""
+        from ..worker.asking import no_call
+
+        if not self._requests or self._answer is None:
+            raise no_call(callback)
+        dispatcher = self._dispatcher
+        body = dispatcher.question(callback, args, kwargs, dispatcher.serving())
+        self._take_fresh()
+        token = within.set(Ask(self, 0))
+        try:
+            frame = Frame(Kind.ASK, pack([0, 1, False, None]), body, [])
+            answer, buffers = self._answer(self._requests[-1], frame)
+        finally:
+            within.reset(token)
+        heard = Frame(Kind.ANSWER, pack([0, None]), answer, [bytearray(b) for b in buffers])
+        return dispatcher.answer(callback, heard)
 
     def control(self, body: bytes, deadline: Deadline) -> Reply:
         if self.death is not None:
@@ -109,7 +171,7 @@ class MemoryConnection(Connection):
             releases, declarations = outgoing(None, None)
             if self.death is None and (releases or declarations):
                 head = pack([0, None, releases, declarations, ""])
-                self._dispatcher.handle(Frame(Kind.NOTICE, head, b"", []))
+                self._dispatcher.main.handle(Frame(Kind.NOTICE, head, b"", []))
         finally:
             self._turn.release()
 

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from contextvars import Context
     from typing import Any
 
+    from .base import Request
+
 _CHUNK = 65536
 _ID = Struct("<Q")
 _MOST = 1 << 21
 """Bytes shown at the end of one call: what both pipes hold at most, so that a thread of the
 worker that never stops printing cannot hold the reply back."""
+
+_REMEMBERED = 256
+"""Calls whose context is kept, so that what their threads print later finds its cell."""
 
 _log = logging.getLogger("bridge_ext.output")
 
@@ -28,8 +33,8 @@ class Output:
     """Two pipes. `show` is called by one thread at a time: whoever reads the data channel.
 
     Output belongs to the call that runs. While one call waits at a time, that is simply the last
-    that was sent. Where calls queue at the worker, it writes a *mark* into both pipes as each one
-    begins: a token that no output can contain by chance, and the call's id.
+    that was sent. Where calls queue or nest, the worker writes a *mark* into both pipes as each one
+    begins or goes on: a token that no output can contain by chance, and the call's id.
 
     Attributes:
         context: of the call whose output comes, as long as no mark says otherwise.
@@ -40,24 +45,35 @@ class Output:
         self.descriptors = (out, err)
         self.token = os.urandom(16)
         self.context: Context | None = None
-        self._marked: dict[int, Context | None] = {}
+        self._contexts: dict[int, Context | None] = {}
+        self._marked = False
         self._pipes = {out: _Pipe(out, sys_stdout), err: _Pipe(err, sys_stderr)}
         self._poll = select.poll()
         for fd in self.descriptors:
             self._poll.register(fd, select.POLLIN)
         self.poll = self._poll.poll
 
-    def expect_mark(self, call_id: int, context: Context | None) -> None:
-        """A call is sent while others wait: its output comes behind its mark."""
-        self._marked[call_id] = context
+    def sent(self, call_id: int, context: Context | None, alone: bool) -> None:
+        """A call is sent; with `alone` no other is in flight, and all that comes is its output."""
+        contexts = self._contexts
+        contexts[call_id] = context
+        if len(contexts) > _REMEMBERED:
+            del contexts[next(iter(contexts))]
+        if alone:
+            self.context = context
+            if self._marked:
+                self._marked = False
+                for pipe in self._pipes.values():
+                    pipe.context = None
 
-    def alone(self, context: Context | None) -> None:
-        """A call is sent while no other waits: all that comes is its output."""
-        self.context = context
-        if self._marked:
-            self._marked.clear()
-            for pipe in self._pipes.values():
-                pipe.context = None
+    def tell(self, request: Request, text: str) -> None:
+        """Write a line of ours to stderr, where a call was made."""
+        context = request.origin.context
+        write = self._pipes[self.descriptors[1]].write_text
+        if context is None:
+            write(text)
+        else:
+            context.copy().run(write, text)
 
     def show(self) -> bool:
         """Write what is there where it belongs; whether there was anything."""
@@ -77,10 +93,7 @@ class Output:
         if not data:
             self._poll.unregister(pipe.fd)
             return 0
-        if self._marked or pipe.held:
-            self._show_marked(pipe, pipe.held + data)
-        else:
-            pipe.write(data, pipe.context or self.context)
+        self._show_marked(pipe, pipe.held + data if pipe.held else data)
         return len(data)
 
     def _show_marked(self, pipe: _Pipe, data: bytes) -> None:
@@ -89,11 +102,12 @@ class Output:
         while (at := data.find(self.token)) >= 0 and len(data) >= at + size:
             pipe.write(data[:at], pipe.context or self.context)
             call_id = _ID.unpack_from(data, at + len(self.token))[0]
-            pipe.context = self._marked.get(call_id, pipe.context)
+            pipe.context = self._contexts.get(call_id, pipe.context)
+            self._marked = True
             data = data[at + size :]
         keep = len(data) - at if at >= 0 else _overlap(data, self.token)
-        pipe.held = data[len(data) - keep :]
-        pipe.write(data[: len(data) - keep], pipe.context or self.context)
+        pipe.held = data[len(data) - keep :] if keep else b""
+        pipe.write(data[: len(data) - keep] if keep else data, pipe.context or self.context)
 
 
 class _Pipe:
@@ -113,12 +127,13 @@ class _Pipe:
         if not text:
             return
         if context is None:
-            self._write(text)
+            self.write_text(text)
         else:
             # A copy, because a context can be entered only once at a time.
-            context.copy().run(self._write, text)
+            context.copy().run(self.write_text, text)
 
-    def _write(self, text: str) -> None:
+    def write_text(self, text: str) -> None:
+        """Write text where the stream goes now."""
         stream = self._stream()
         try:
             stream.write(text)

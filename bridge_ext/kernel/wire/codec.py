@@ -300,3 +300,10 @@ def pack(x: Any) -> bytes:
     if len(data) > _KEEP:
         _Shared.pack = staticmethod(_packer())
     return data
+
+
+def pack_list(packed: list[bytes]) -> bytes:
+    """A list of values that are packed already."""
+    count = len(packed)
+    header = bytes((0x90 | count,)) if count < 16 else b"\xdd" + count.to_bytes(4, "big")
+    return header + b"".join(packed)

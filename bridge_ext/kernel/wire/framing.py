@@ -47,7 +47,14 @@ class Kind:
     """The first frame of a channel, either way: who is there, and how it is set up."""
     GOODBYE = 5
     """The kernel is done: the worker ends politely."""
-    ALL = frozenset((1, 2, 3, 4, 5))
+    ASK = 6
+    """worker to kernel: run a callback."""
+    ANSWER = 7
+    """kernel to worker: what the callback returned or raised."""
+    NESTED = 8
+    """kernel to worker, on the control channel: a request made within a callback that a thread of
+    the worker asked for; that thread serves it."""
+    ALL = frozenset(range(1, 9))
 
 
 _KINDS = Kind.ALL

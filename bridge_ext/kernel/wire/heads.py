@@ -45,3 +45,35 @@ def reply_head(data: bytes) -> tuple[int, list[Any] | None]:
     if type(head) is not list or len(head) != 2 or type(head[0]) is not int:
         raise ProtocolError(f"a reply's head is [call id, types], and {head!r:.200} came")
     return head[0], head[1]
+
+
+def ask_head(data: bytes) -> list[Any]:
+    """The head of an ask: `[ask id, call id, whether a thread asks, types]`.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    return _head(data, [int, int, bool, None], "[ask id, call id, threaded, types]")
+
+
+def answer_head(data: bytes) -> list[Any]:
+    """The head of an answer, or of a request within an ask: `[ask id, the request's head]`.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    return _head(data, [int, None], "[ask id, head]")
+
+
+def _head(data: bytes, types: list[type | None], shape: str) -> list[Any]:
+    try:
+        head = _unpack(data)
+    except Exception as error:
+        raise ProtocolError(f"these bytes are no head ({error})") from error
+    if (
+        type(head) is list
+        and len(head) == len(types)
+        and all(t is None or type(x) is t for x, t in zip(head, types, strict=True))
+    ):
+        return head
+    raise ProtocolError(f"a head is {shape}, and {head!r:.200} came")

@@ -33,6 +33,8 @@ class Ext:
     """An object by value, as a pickle; the kernel opens one only when asked to fetch."""
     MODULE = 11
     """kernel to worker: a module handle as an argument; worker to kernel: a module result."""
+    CALLBACK = 12
+    """kernel to worker: a function that runs in the kernel."""
 
 
 class Mark:

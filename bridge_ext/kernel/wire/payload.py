@@ -41,6 +41,9 @@ class CallType(str, Enum):
     MOVE = "move"
     DESCRIBE = "describe"
     DISPLAY = "display"
+    BATCH = "batch"
+    CALLBACK = "callback"
+    """The other way: a worker asks its kernel."""
     RELEASE_REF = "release_ref"
     RELEASE_SESSION = "release_session"
 
@@ -70,7 +73,7 @@ FIELDS: dict[str, frozenset[str]] = {
     "module_attr": frozenset(("attr",)),
     "helper": frozenset(("helper", "args", "kwargs")),
     "stream": _CALL,
-    "stream_next": frozenset(("stream_ref",)),
+    "stream_next": frozenset(("stream_ref", "args")),
     "put": _ARGS,
     "fetch": _ARGS,
     "keep": _ARGS,
@@ -78,11 +81,14 @@ FIELDS: dict[str, frozenset[str]] = {
     "move": _ARGS,
     "describe": _ARGS,
     "display": _ARGS,
+    "batch": _ARGS,
+    "callback": frozenset(("instance", "args", "kwargs")),
     "release_ref": _ARGS,
     "release_session": _ARGS,
 }
 COUNTS = {
     "set_attr": 1,
+    "stream_next": 2,
     "put": 1,
     "fetch": 1,
     "keep": 2,
@@ -90,6 +96,7 @@ COUNTS = {
     "move": 1,
     "describe": 1,
     "display": 2,
+    "batch": 2,
     "release_session": 1,
 }
 """How many args the call types have that carry their own in `args`."""

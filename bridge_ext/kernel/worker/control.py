@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
 from .failure import encode_failure
 from .holding import SessionEnded, Spec
-from .views import ref_count, ref_rows, session_rows
+from .views import ref_rows, session_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,28 +50,13 @@ class Control:
         if verb == "ping":
             return True
         if verb == "status":
-            return self._status()
+            return self._dispatcher.status()
         if verb == "sessions":
             return store.view(session_rows)
         if verb == "refs":
             return store.view(lambda sessions, refs: ref_rows(sessions, refs, args[0]))
         if verb == "limit":
             return store.limit(Spec(*args))
+        if verb == "cancel":
+            return self._dispatcher.cancel(*args)
         raise ProtocolError(f"unknown control request {verb!r}")
-
-    def _status(self) -> list[Any]:
-        """`[what runs, for how many seconds, calls served, refs held]`."""
-        busy = self._dispatcher.busy
-        return [
-            _text(busy[0]) if busy else None,
-            time.monotonic() - busy[1] if busy else 0.0,
-            self._dispatcher.calls,
-            self._dispatcher.store.view(ref_count),
-        ]
-
-
-def _text(payload: dict[str, Any]) -> str:
-    """What a payload runs: "math.sqrt", or its call type."""
-    module = payload.get("python_module") or payload.get("module_path")
-    name = payload.get("function") or payload.get("attr") or payload.get("helper")
-    return ".".join(filter(None, (module, name))) or str(payload["call_type"])

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import Any
 
+    from .ahead import Ahead
     from .introspect import Facts
     from .kinds import TypeInfo
 
@@ -21,6 +22,7 @@ class Entry:
     """One object in one session."""
 
     __slots__ = (
+        "ahead",
         "cell",
         "facts",
         "ids",
@@ -43,6 +45,7 @@ class Entry:
         self.facts = facts
         self.receipts = 0
         self.kept: str | None = None
+        self.ahead: Ahead | None = None
         self.cell = ""
         self.made = self.used = time.monotonic()
 
@@ -211,6 +214,14 @@ class Draft:
             entry = self.entries[key] = self._entry_for(self.session, obj)
         self.sent[key] = self.sent.get(key, 0) + 1
         return entry
+
+    def copy(self) -> tuple[dict[int, Entry], dict[int, int]]:
+        """What it is now, to be restored."""
+        return dict(self.entries), dict(self.sent)
+
+    def restore(self, before: tuple[dict[int, Entry], dict[int, int]]) -> None:
+        """Forget what was added since."""
+        self.entries, self.sent = before
 
 
 class Clock:

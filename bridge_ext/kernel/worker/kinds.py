@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from ..wire.limits import MAX_TYPES
 from .introspect import type_record
 
@@ -20,28 +22,45 @@ class TypeInfo:
 
 
 class TypeTable:
-    """Numbers for types, and the records that the kernel has not been sent yet."""
+    """Numbers for types, and the records that the kernel has not been sent yet.
+
+    Attributes:
+        data, control: the records that the next message of that channel has to bring: frames of
+            the two may be read in any order, so each tells of every type.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, TypeInfo] = {}
         self._last = 0
-        self.fresh: list[list[Any]] = []
-        """Records that the kernel has not been sent; `take` them with the next reply."""
+        self._lock = threading.Lock()
+        self.data: list[list[Any]] = []
+        self.control: list[list[Any]] = []
 
     def info(self, t: type) -> TypeInfo:
         """The number of a type; its record goes out with the next reply."""
         known = self._known.get(id(t))
         if known is not None:
             return known
-        self._last += 1
-        record = type_record(t, self._last)
-        info = TypeInfo(t, self._last, "__next__" in record[4])
+        with self._lock:
+            self._last += 1
+            number = self._last
+        record = type_record(t, number)
+        info = TypeInfo(t, number, "__next__" in record[4])
         if len(self._known) < MAX_TYPES:
             self._known[id(t)] = info
-        self.fresh.append(record)
+        with self._lock:
+            self.data.append(record)
+            self.control.append(record)
         return info
 
-    def take(self) -> list[list[Any]]:
-        """The records to send now."""
-        fresh, self.fresh = self.fresh, []
-        return fresh
+    def take_data(self) -> list[list[Any]] | None:
+        """The records for a frame of the data channel; the caller holds its send lock."""
+        with self._lock:
+            fresh, self.data = self.data, []
+        return fresh or None
+
+    def take_control(self) -> list[list[Any]] | None:
+        """The same for the control channel."""
+        with self._lock:
+            fresh, self.control = self.control, []
+        return fresh or None

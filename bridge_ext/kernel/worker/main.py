@@ -27,13 +27,19 @@ from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.limits import PROTOCOL_VERSION
 from ..wire.loading import plain
+from .asking import Asker, no_call
 from .control import Control
 from .dispatcher import Dispatcher, Host
 from .environment import set_environment
+from .lines import Lines, flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
+
+    from ..wire.framing import Frame
+    from .asking import Callback
+    from .serving import Serving
 
 _PARENT_POLL = 0.5
 """Seconds between looks at the parent's pid where the system has no pidfd."""
@@ -98,6 +104,7 @@ class Worker(Host):
     def __init__(self, data: Channel, control: Channel, lifeline_fd: int) -> None:
         self._data, self._control, self._lifeline = data, control, lifeline_fd
         self._forked = False
+        self._main = threading.get_ident()
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
 
@@ -110,7 +117,9 @@ class Worker(Host):
         self._prepare(config)
         self._token: bytes = config["output_token"]
         self._dispatcher = Dispatcher(config, self)
+        self._lines = Lines(self._data, self._control, self._dispatcher.types)
         self._answers = Control(self._dispatcher)
+        self._asker = Asker(self._dispatcher, self._lines, self._take)
         os.register_at_fork(after_in_child=self._after_fork)
         with self._data.send_lock:
             self._data.send(Kind.HELLO, pack([0, None]), pack(self._greeting()))
@@ -142,32 +151,34 @@ class Worker(Host):
 
     # ------------------------------------------------------------ data channel
     def _serve_data(self) -> None:
-        data, handle = self._data, self._dispatcher.handle
+        data = self._data
+        serving = self._dispatcher.main
         try:
             while True:
+                serving.running.take_signal()
                 frame = data.read()
                 if frame is None:
                     die()
                 if frame.kind == Kind.GOODBYE:
                     return
-                answer = handle(frame)
+                self._take(frame, serving)
                 frame = None
-                if self._forked:
-                    self._leave_child()
-                if answer is not None:
-                    try:
-                        sys.stdout.flush()
-                        sys.stderr.flush()
-                    except Exception:
-                        _flush()
-                    with data.send_lock:
-                        data.send(Kind.REPLY, *answer)
-                    answer = None
         except (OSError, ProtocolError) as error:
             if self._forked:
                 self._leave_child()
             sys.stderr.write(f"bridge worker: the data channel broke: {error}\n")
             die()
+
+    def _take(self, frame: Frame, serving: Serving) -> None:
+        """Serve one frame of the data channel, and send its reply."""
+        answer = serving.handle(frame)
+        if self._forked:
+            self._leave_child()
+        if answer is None:
+            return
+        flush()
+        call_id, body, buffers = answer
+        self._lines.send_data(Kind.REPLY, [call_id], body, buffers)
 
     # ------------------------------------------------------------ control channel
     def _serve_control(self) -> None:
@@ -179,6 +190,9 @@ class Worker(Host):
                     frame = self._control.read()
                 if frame is None:
                     die()
+                if frame.kind == Kind.ANSWER or frame.kind == Kind.NESTED:
+                    self._asker.heard(frame)
+                    continue
                 head, body = self._answers.answer(frame)
                 with self._control.send_lock:
                     self._control.send(Kind.REPLY, head, body)
@@ -206,10 +220,20 @@ class Worker(Host):
 
     def mark_output(self, call_id: int) -> None:
         """Write a mark into both pipes, behind all that was written before."""
-        _flush()
+        flush()
         mark = self._token + struct.pack("<Q", call_id)
         os.write(1, mark)
         os.write(2, mark)
+
+    def ask(self, callback: Callback, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Run a callback in the kernel, from whatever thread."""
+        if self._forked:
+            raise no_call(callback)
+        return self._asker.ask(callback, args, kwargs)
+
+    def wake_main(self) -> None:
+        """A real signal, so that what sleeps in the main thread wakes."""
+        signal.pthread_kill(self._main, signal.SIGINT)
 
     def wake_clock(self) -> None:
         """Make the control thread look at the clock."""
@@ -227,16 +251,8 @@ class Worker(Host):
 
     def _leave_child(self) -> NoReturn:
         """User code forked and came back here in the child: that is where the child ends."""
-        _flush()
+        flush()
         os._exit(0)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:
-            pass  # the user replaced or closed it; the reply must go out all the same
 
 
 def _nobody(prompt: object = "") -> NoReturn:

@@ -93,6 +93,17 @@ class Store:
             session.flying += 1
             return session
 
+    def enter_for_callback(self, callback: str, session_id: str, generation: int) -> Session:
+        """The session of a callback, as `enter`.
+
+        Raises:
+            RefNotFoundError: it has ended.
+        """
+        try:
+            return self.enter(session_id, generation)
+        except SessionEnded as ended:
+            raise RefNotFoundError(callback, ended.reason) from None
+
     def leave(self, session: Session) -> None:
         """The call has ended."""
         with self._lock:

@@ -1,32 +1,31 @@
-"""A worker's values: arguments on their way in, results on their way out."""
+"""A worker's arguments on their way in."""
 
 from __future__ import annotations
 
 import pickle
-import sys
-import types
 
 from ..errors import (
-    EncodeError,
     InvalidRefError,
     ProtocolError,
     RefNotFoundError,
     SessionMismatchError,
 )
-from ..wire.codec import Lowering, TooLarge, pack
-from ..wire.limits import MAX_BODY
+from ..wire.codec import pack
 from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
-from ..wire.own import dependency, msgpack
+from ..wire.own import dependency
+from .ahead import seen
+from .asking import Callback
 from .importing import import_module
-from .introspect import module_of, name_of
+from .introspect import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..wire.framing import Buffer
-    from .holding import Draft, Entry, Session
+    from .holding import Entry, Session
     from .store import Store
 
 
@@ -56,12 +55,22 @@ class ModuleArgument:
 
 
 class Inbox:
-    """Opens payloads. One per thread that does so."""
+    """Opens payloads. One per thread that does so, and per level of nesting.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    Args:
+        store: has the refs.
+        asker: what a callback calls, see `asking.Callback`.
+    """
+
+    def __init__(self, store: Store, asker: Callable[..., Any]) -> None:
+        self._store, self._asker = store, asker
         self._loading = Loading(
-            {Ext.REF_ARG: self._ref_arg, Ext.PICKLE: self._pickle, Ext.MODULE: self._module}
+            {
+                Ext.REF_ARG: self._ref_arg,
+                Ext.PICKLE: self._pickle,
+                Ext.MODULE: self._module,
+                Ext.CALLBACK: self._callback,
+            }
         )
         self.entries: list[Entry] = []
         self._missing: list[list[Any]] = []
@@ -150,9 +159,20 @@ class Inbox:
     def _persistent(self, ref: Any) -> Any:
         if type(ref) is str:
             return import_module(ref)
+        if len(ref) == 4:
+            return self._named_callback(list(ref))
         entry = self.entry(list(ref) if type(ref) is tuple else ref)
         self._check_wall(entry)
-        return entry.obj
+        return seen(entry)
+
+    def _callback(self, data: bytes) -> Callback:
+        return self._named_callback(plain.load(data))
+
+    def _named_callback(self, fields: list[Any]) -> Callback:
+        *where, name = fields
+        if [type(x) for x in fields] != [int, str, int, str]:
+            raise ProtocolError(f"a callback is [id, session, generation, name], not {fields!r}")
+        return Callback(self._asker, where, name)
 
     def _ref_arg(self, data: bytes) -> Any:
         ref = checked_ref(plain.load(data))
@@ -162,7 +182,7 @@ class Inbox:
             self._missing.append(ref)
             return None
         self.entries.append(entry)
-        return entry.obj
+        return seen(entry)
 
     def _pickle(self, data: bytes) -> Pickled:
         self.pickles += 1
@@ -205,105 +225,3 @@ def open_pickle(x: Pickled, buffers: list[Buffer], persistent: Any) -> Any:
 
     dependency("cloudpickle")
     return _Unpickler(io.BytesIO(x.data), iter(buffers[x.first :]), persistent).load()
-
-
-class Outbox:
-    """Encodes results. One per thread that does so."""
-
-    def __init__(self, store: Store, inline_limit: int) -> None:
-        self._store = store
-        self._inline_limit = inline_limit
-
-    def reply(
-        self, value: Any, fetch: bool | None, session: Session, cell: str
-    ) -> tuple[bytes, list[Buffer]]:
-        """The body of a reply, and its buffers; the refs it sends are admitted.
-
-        Raises:
-            SessionFullError: the refs do not fit; nothing is held.
-            RefNotFoundError: the session has ended, and the result holds objects.
-            EncodeError: `fetch` is True and the object cannot be pickled.
-        """
-        if fetch is True:
-            return self.copy(value)
-        if fetch is None and type(value) in _SCALARS:
-            return pack([0, value]), []
-        draft = self._store.draft(session)
-        body = None if fetch is False else self._by_value(value, draft)
-        if body is None:
-            draft = self._store.draft(session)
-            body = pack([0, self._leaf(value, draft)])
-        self._store.admit(session, draft, cell)
-        return body, []
-
-    def refs(self, named: dict[str, Any], session: Session) -> tuple[bytes, list[Buffer]]:
-        """A reply that maps names to refs, whatever the objects are."""
-        draft = self._store.draft(session)
-        body = pack([0, {name: self._leaf(obj, draft) for name, obj in named.items()}])
-        self._store.admit(session, draft, "")
-        return body, []
-
-    def _by_value(self, value: Any, draft: Draft) -> bytes | None:
-        """The body with leaves as refs, or None if it is too large to travel by value."""
-
-        def leaf(obj: Any) -> Any:
-            return self._leaf(obj, draft)
-
-        try:
-            body = pack([0, Lowering(leaf, leaf, self._inline_limit).lower(value)])
-        except (TooLarge, RecursionError):
-            return None
-        return body if len(body) <= self._inline_limit else None
-
-    def _leaf(self, obj: Any, draft: Draft) -> Any:
-        if type(obj) is types.ModuleType and sys.modules.get(obj.__name__) is obj:
-            return msgpack.ExtType(Ext.MODULE, obj.__name__.encode())
-        entry = draft.add(obj)
-        spec = draft.session.spec
-        length, shape, nbytes, estimated = entry.facts
-        return msgpack.ExtType(
-            Ext.REF,
-            pack(
-                [
-                    entry.ids[0],
-                    spec.id,
-                    spec.generation,
-                    entry.type.id,
-                    length,
-                    None if shape is None else list(shape),
-                    nbytes,
-                    estimated,
-                ]
-            ),
-        )
-
-    def copy(self, value: Any) -> tuple[bytes, list[Buffer]]:
-        """The body of a reply that brings the value itself, pickled where it must be."""
-        try:
-            return pack([0, Lowering(_refuse, _refuse, MAX_BODY).lower(value)]), []
-        except (_NotPlain, TooLarge, RecursionError):
-            pass
-        buffers: list[pickle.PickleBuffer] = []
-        try:
-            cloudpickle = dependency("cloudpickle")
-            data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-        except Exception as error:
-            why = f"it cannot be pickled ({type(error).__name__}: {error}); keep it as a ref"
-            raise EncodeError("The result", _full_name(type(value)), why) from error
-        packed = msgpack.ExtType(Ext.PICKLE, pack([data, 0, []]))
-        return pack([0, packed]), [b.raw() for b in buffers]
-
-
-class _NotPlain(Exception):
-    """A value that does not travel without a pickle."""
-
-
-def _refuse(obj: Any) -> Any:
-    raise _NotPlain
-
-
-def _full_name(t: type) -> str:
-    return f"{module_of(t)}.{name_of(t)}"
-
-
-_SCALARS = frozenset((type(None), bool, int, float))

@@ -1,0 +1,170 @@
+"""The board of one data channel: which calls are in flight, who reads, and who waits for what.
+
+Bookkeeping only: nothing here sends, reads or runs anything but the waking of a thread.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from .flights import Flight, Orphan, ignore
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections import deque
+    from collections.abc import Callable
+
+    from ..wire.framing import Frame
+    from .base import Reply, Waiting
+
+
+class Board:
+    """The calls in flight, by id, in the order of the wire.
+
+    There is one reader at a time. A *passive* call has no thread that could read: a future, or an
+    orphan whose caller has left.
+
+    Args:
+        background: has the bridge's own thread read.
+
+    Attributes:
+        drop: takes the replies of orphans.
+        reader: the call whose thread reads.
+        stuck: a call that timed out and still runs.
+    """
+
+    def __init__(self, background: Callable[[], None]) -> None:
+        self._background = background
+        self.drop: Callable[[Reply], None] = ignore
+        self._lock = threading.Lock()
+        self.pending: dict[int, Flight] = {}
+        self.reader: Flight | None = None
+        self.stuck: Flight | None = None
+        self._passive = 0
+
+    # ------------------------------------------------------------ coming and going
+    def enter(self, flight: Flight) -> None:
+        """A call is sent; its id is given."""
+        with self._lock:
+            self.pending[flight.id] = flight
+            if flight.waiting is not None:
+                self._passive += 1
+
+    def leave(self, flight: Flight, dead: bool) -> deque[Frame] | None:
+        """A thread waits no more; without a reply its call becomes an orphan.
+
+        Returns:
+            The callbacks that nobody has run within it.
+        """
+        asks = None
+        with self._lock:
+            if flight.reply is not None or dead:
+                self.pending.pop(flight.id, None)
+                asks = flight.asks
+            elif flight.id in self.pending:
+                flight.waiting = Orphan(self.drop)
+                self._passive += 1
+            if self.reader is flight:
+                self.reader = None
+            if self.pending:
+                self._hand_over()
+        return asks
+
+    def remove(self, flight: Flight) -> Waiting | None:
+        """A passive call has ended; who waited for it."""
+        with self._lock:
+            if self.pending.pop(flight.id, None) is None:
+                return None
+            self._passive -= 1
+            if self.stuck is flight:
+                self.stuck = None
+            return flight.waiting
+
+    def orphan(self, flight: Flight) -> Waiting | None:
+        """Nobody waits for a passive call any more; who did."""
+        with self._lock:
+            if flight.id not in self.pending:
+                return None
+            waiting, flight.waiting = flight.waiting, Orphan(self.drop)
+            return waiting
+
+    def passive(self) -> list[Flight]:
+        """The calls that no thread waits for."""
+        return [f for f in list(self.pending.values()) if f.waiting is not None]
+
+    # ------------------------------------------------------------ reading
+    def take_reading(self, flight: Flight) -> bool:
+        """Become the reader, if there is none; else be ready to be woken."""
+        with self._lock:
+            if self.reader is None:
+                self.reader = flight
+            elif self.reader is not flight and flight.wake is None:
+                flight.sleeps()
+            return self.reader is flight
+
+    def take_background(self, flight: Flight) -> bool:
+        """Become the reader for those who have no thread, if nobody reads."""
+        with self._lock:
+            if self.reader is None:
+                self.reader = flight
+            return self.reader is flight
+
+    def stop_reading(self, flight: Flight, answering: bool = False) -> None:
+        """Let another read; `answering` says that this thread runs a callback now."""
+        with self._lock:
+            flight.answering = answering
+            if self.reader is flight:
+                self.reader = None
+            self._hand_over()
+
+    def hand_over(self) -> None:
+        """Have somebody read, if nobody does."""
+        with self._lock:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        if self.reader is not None:
+            return
+        for other in self.pending.values():
+            if other.reads:
+                self.reader = other
+                other.rouse()
+                return
+        if self._passive:
+            self._background()
+
+    @property
+    def needs_background(self) -> bool:
+        """Whether only those wait who have no thread."""
+        return self._passive > 0 and self.reader is None
+
+    # ------------------------------------------------------------ what has come
+    def deliver(self, flight: Flight, reply: Reply) -> bool:
+        """Give a call its reply; False if no thread waits for it."""
+        with self._lock:
+            if flight.waiting is not None:
+                return False
+            flight.reply = reply
+            flight.rouse()
+            return True
+
+    def ask(self, call_id: int, frame: Frame) -> Flight | None:
+        """Give a callback to the call that it is asked within, or to another one in flight.
+
+        Returns:
+            That call, which is to be told of it if it is passive; None if there is none.
+        """
+        with self._lock:
+            flight = self.pending.get(call_id)
+            if flight is None or isinstance(flight.waiting, Orphan):
+                others = (f for f in self.pending.values() if not isinstance(f.waiting, Orphan))
+                flight = next(others, None)
+            if flight is not None and flight.waiting is None:
+                flight.ask(frame)
+                flight.rouse()
+            return flight
+
+    def running(self) -> Flight | None:
+        """The call that runs in the worker: the oldest that is not in a callback."""
+        with self._lock:
+            return next((f for f in self.pending.values() if not f.answering), None)

@@ -1,0 +1,84 @@
+"""Calls as futures."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from .journeys import Journey, in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .call import Call
+    from .client import Client
+
+
+class CallFuture(concurrent.futures.Future[Any]):
+    """A call as a future. `cancel` stops it in the worker.
+
+    What `add_done_callback` is given runs in a thread made for it, or, if the call has ended, in
+    the calling thread.
+    """
+
+    _journey: Journey | None = None
+
+    def cancel(self) -> bool:
+        """Stop the call; True if it had not ended."""
+        if not super().cancel():
+            return False
+        if self._journey is not None:
+            self._journey.cancel()
+        return True
+
+    def running(self) -> bool:
+        """Whether it has neither ended nor been cancelled."""
+        return not self.done()
+
+    def add_done_callback(self, fn: Callable[[Any], object]) -> None:
+        """Call `fn` with this future when it is done."""
+        if self.done() or getattr(fn, "__module__", "") in _HARMLESS:
+            super().add_done_callback(fn)
+        else:
+            super().add_done_callback(lambda future: in_thread(lambda: _call(fn, future)))
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """The call has ended."""
+        self._journey = None
+        try:
+            if error is not None:
+                self.set_exception(error)
+            else:
+                self.set_result(value)
+        except concurrent.futures.InvalidStateError:
+            pass  # it was cancelled meanwhile
+
+
+_HARMLESS = ("asyncio.futures", "concurrent.futures._base")
+"""Whose callbacks only pass the result on, so that they may run in the thread that reads."""
+
+
+def _call(fn: Callable[[Any], object], future: Any) -> None:
+    try:
+        fn(future)
+    except Exception:
+        logging.getLogger("bridge_ext").exception("a callback of %r raised", future)
+
+
+def submit(client: Client, call: Call) -> CallFuture:
+    """Send a call; a future of its value.
+
+    Raises:
+        BridgeError: before it was sent.
+    """
+    future = CallFuture()
+    context = copy_context()
+
+    def run(fn: Callable[[], None]) -> None:
+        in_thread(lambda: context.copy().run(fn))
+
+    journey = future._journey = Journey(client, call, future.settle, run)
+    journey.start()
+    return future

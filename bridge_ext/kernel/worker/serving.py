@@ -1,0 +1,189 @@
+"""Serves requests in one thread of a worker: one payload in, one reply out.
+
+A reply's body is one of
+
+    [0, value]     the result
+    [1, failure]   an exception, see `failure`
+    [2]            the call was cancelled
+    [3, reason]    the session (or this generation of it) has ended; nothing has run
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..errors import ProtocolError
+from ..wire.codec import pack, pack_list
+from ..wire.framing import Kind
+from ..wire.heads import request_head
+from ..wire.loading import malformed
+from ..wire.payload import check
+from .failure import encode_failure
+from .handlers import ANYWHERE, HANDLERS, Handlers
+from .holding import SessionEnded
+from .inbox import Inbox
+from .outbox import Outbox
+from .running import Running
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..wire.framing import Buffer, Frame
+    from .dispatcher import Dispatcher
+    from .handlers import Answer, Payload
+
+
+class Serving(Handlers):
+    """One thread that serves. Calls nest: a callback's answer is waited for by serving others.
+
+    Attributes:
+        running: the calls it runs.
+    """
+
+    def __init__(self, shared: Dispatcher) -> None:
+        self.shared = shared
+        self.running = Running()
+        self.inbox = Inbox(shared.store, shared.host.ask)
+        self.outbox = Outbox(shared.store, self.running, shared.inline_limit)
+        self._buffers: list[Buffer] = []
+
+    def handle(self, frame: Frame) -> tuple[int, bytes, list[Buffer]] | None:
+        """Serve one frame; `(call id, body, buffers)` of the reply, if it has one."""
+        if frame.kind != Kind.REQUEST and frame.kind != Kind.NOTICE:
+            raise ProtocolError(
+                f"a frame of kind {frame.kind} came, expected a request or a notice"
+            )
+        call_id, _, releases, declarations, cell = request_head(frame.head)
+        shared = self.shared
+        if releases is not None:
+            with malformed("releases"):
+                shared.take_back(releases)
+        if frame.kind == Kind.NOTICE:
+            if declarations is not None:
+                with malformed("declarations"):
+                    shared.declare(declarations)
+            return None
+        running, busy = self.running, shared.busy
+        inbox, buffers = self.inbox, self._buffers
+        nested = bool(running.calls)
+        if nested:
+            self.inbox = Inbox(shared.store, shared.host.ask)
+        self._buffers = frame.buffers
+        try:
+            if running.enter(call_id):
+                return call_id, _CANCELLED, []
+            if declarations is not None:
+                with malformed("declarations"):
+                    shared.declare(declarations)
+            return (call_id, *self._serve(frame.body, cell))
+        except SessionEnded as ended:
+            return call_id, pack([3, ended.reason]), []
+        except BaseException as error:
+            running.window = False
+            return call_id, self._failed(error), []
+        finally:
+            running.window = False
+            self.inbox.close()
+            running.leave()
+            self.inbox, self._buffers = inbox, buffers
+            shared.busy = busy
+            if nested:
+                shared.host.mark_output(running.calls[-1])
+
+    def _failed(self, error: BaseException) -> bytes:
+        """The body for what a call raised."""
+        if isinstance(error, KeyboardInterrupt):
+            if self.running.stopped:
+                return _CANCELLED
+            if self.shared.host.in_process:
+                raise error
+        return pack([1, encode_failure(error, self.shared.hidden)])
+
+    def _serve(self, body: bytes | bytearray, cell: str) -> Answer:
+        running = self.running
+        running.open()
+        payload = self.inbox.open(body)
+        call_type = check(payload)
+        running.window = False
+        if call_type in ANYWHERE:
+            return HANDLERS[call_type](self, payload, None, cell)
+        shared = self.shared
+        shared.calls += 1
+        shared.busy = (payload, time.monotonic())
+        return self._run(payload, call_type, cell)
+
+    def _run(self, payload: Payload, call_type: str, cell: str) -> Answer:
+        inbox, running, store = self.inbox, self.running, self.shared.store
+        handler = HANDLERS.get(call_type)
+        if handler is None:
+            raise ProtocolError(f"{call_type!r} is asked by a worker, not of one")
+        session = store.enter(payload["session_id"], payload.get("generation") or 0)
+        try:
+            running.open()
+            if inbox.named_refs:
+                inbox.check_walls(session, payload.get("in_force"), self.shared.isolate)
+            if inbox.pickles:
+                target = payload.get("instance") or payload.get("stream_ref")
+                if target is not None:
+                    self._target(target, session)  # before anything of a pickle is opened
+                inbox.unpickle(payload, self._buffers)
+            return handler(self, payload, session, cell)
+        finally:
+            running.window = False
+            store.leave(session)
+
+    # ------------------------------------------------------------ batches
+    def run_batch(self, starts: list[Payload], items: list[Any], cell: str) -> Answer:
+        """Run calls in order; the reply has the outcome of each, `[status, …]` as above.
+
+        Args:
+            starts: payloads without arguments.
+            items: `[number of its start, args, kwargs]` of each call, or, where the arguments are
+                not all scalars, `[number of its start, packed map of them]`.
+            cell: where they were made.
+        """
+        bodies: list[bytes] = []
+        buffers: list[Buffer] = []
+        outer, self.inbox = self.inbox, Inbox(self.shared.store, self.shared.host.ask)
+        try:
+            for item in items:
+                self.outbox.first_buffer = len(buffers)
+                with malformed("batch"):
+                    payload = self._item(starts, *item)
+                body, more = self._outcome(payload, cell)
+                bodies.append(body)
+                buffers += more
+                if body is _CANCELLED:
+                    break
+        finally:
+            self.running.window = False
+            self.inbox, self.outbox.first_buffer = outer, 0
+        bodies += [_CANCELLED] * (len(items) - len(bodies))
+        return pack_list([_DONE, pack_list(bodies)]), buffers
+
+    def _item(
+        self, starts: list[Payload], number: int, args: Any = None, kwargs: Any = None
+    ) -> Payload:
+        start = starts[number]
+        if type(args) is bytes:
+            return {**start, **self.inbox.open(args)}
+        if kwargs is not None:
+            return {**start, "args": args, "kwargs": kwargs}
+        return {**start, "args": args} if args is not None else dict(start)
+
+    def _outcome(self, payload: Payload, cell: str) -> Answer:
+        self.shared.calls += 1
+        try:
+            return self._run(payload, check(payload), cell)
+        except SessionEnded as ended:
+            return pack([3, ended.reason]), []
+        except BaseException as error:
+            self.running.window = False
+            return self._failed(error), []
+        finally:
+            self.inbox.close()
+
+
+_CANCELLED = pack([2])
+_DONE = pack(0)
