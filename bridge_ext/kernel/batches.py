@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from .call import Call
 from .callpaths import CallPaths
 from .client import head_parts
+from .errors import ProtocolError
 from .futures import CallFuture
 from .outbound import SCALARS
 from .wire.codec import pack, pack_list
-from .wire.loading import malformed
 from .wire.payload import join, start
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class Batch(CallPaths[CallFuture]):
         self._clear()
 
     def _clear(self) -> None:
-        self._made: list[tuple[Call, CallFuture]] = []
+        self._calls: list[Call] = []
+        self._futures: list[CallFuture] = []
         self._items: list[bytes] = []
         self._starts: dict[tuple[Any, ...], int] = {}
         self._packed: list[bytes] = []
@@ -53,7 +54,7 @@ class Batch(CallPaths[CallFuture]):
         client = self._client
         options, forced, scope = client.surroundings(call)
         incarnation = client.connect()
-        if incarnation is not self._incarnation or len(self._made) == _MOST:
+        if incarnation is not self._incarnation or len(self._calls) == _MOST:
             self.send()
             self._incarnation = incarnation
         session, lease = client.where(call, options, forced, scope)
@@ -66,7 +67,8 @@ class Batch(CallPaths[CallFuture]):
             self._helpers.append(call.helper)
         self._fetches = self._fetches or call.fetched is True
         future = CallFuture()
-        self._made.append((call, future))
+        self._calls.append(call)
+        self._futures.append(future)
         return future
 
     def _item(
@@ -91,29 +93,29 @@ class Batch(CallPaths[CallFuture]):
         Raises:
             BridgeError, KeyboardInterrupt: of the message as a whole; every future has it too.
         """
-        made = self._made
-        if not made:
+        calls, futures = self._calls, self._futures
+        if not calls:
             return
         call = self._message()
         self._clear()
         try:
             outcomes = self._client.request(call)
-            with malformed("batch"):
-                settled = list(zip(made, outcomes, strict=True))
+            if type(outcomes) is not list or len(outcomes) != len(calls):
+                raise ProtocolError(f"{len(calls)} calls were sent, and {outcomes!r:.200} came")
         except BaseException as error:
-            for _, future in made:
+            for future in futures:
                 future.settle(None, error)
             raise
-        for (one, future), outcome in settled:
+        for one, future, outcome in zip(calls, futures, outcomes, strict=True):
             self._settle(one, future, outcome)
 
     def _message(self) -> Call:
         count, fields = start("batch", {})
         items = pack_list([pack_list(self._packed), pack_list(self._items)])
-        plural = "s" if len(self._made) != 1 else ""
+        plural = "s" if len(self._calls) != 1 else ""
         call = Call(
             "batch",
-            f"a batch of {len(self._made):,} call{plural}",
+            f"a batch of {len(self._calls):,} call{plural}",
             (count + 1, fields + pack("args") + items),
             fetch=True if self._fetches else None,
         )
@@ -138,6 +140,6 @@ class Batch(CallPaths[CallFuture]):
 
     def give_up(self) -> None:
         """Send nothing: the block was left by an error."""
-        for _, future in self._made:
+        for future in self._futures:
             future.cancel()
         self._clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,30 @@ class CallFuture(concurrent.futures.Future[Any]):
 
     What `add_done_callback` is given runs in a thread made for it, or, if the call has ended, in
     the calling thread.
+
+    A batch makes them by the ten thousand. The condition that each one has in the standard library
+    costs more than the call itself, so here it is made when somebody first waits: as long as there
+    is none, nobody waits and nobody has to be told.
     """
 
     _journey: Journey | None = None
+    _made: Any = None
+    _result: Any = None
+    _exception: Any = None
+    _waiters: Any = ()
+    _done_callbacks: Any = ()
+
+    def __init__(self) -> None:
+        self._state = _PENDING  # the rest is there, once it is needed
+
+    @property
+    def _condition(self) -> Any:  # type: ignore[override]
+        if self._made is None:
+            with _making:
+                if self._made is None:
+                    self._waiters, self._done_callbacks = [], []
+                    self._made = threading.Condition()
+        return self._made
 
     def cancel(self) -> bool:
         """Stop the call; True if it had not ended."""
@@ -47,6 +69,11 @@ class CallFuture(concurrent.futures.Future[Any]):
     def settle(self, value: Any, error: BaseException | None) -> None:
         """The call has ended."""
         self._journey = None
+        if error is None and self._made is None:
+            with _making:
+                if self._made is None and self._state == _PENDING:
+                    self._result, self._state = value, _FINISHED
+                    return
         try:
             if error is not None:
                 self.set_exception(error)
@@ -56,6 +83,8 @@ class CallFuture(concurrent.futures.Future[Any]):
             pass  # it was cancelled meanwhile
 
 
+_PENDING, _FINISHED = "PENDING", "FINISHED"  # as in concurrent.futures._base
+_making = threading.Lock()
 _HARMLESS = ("asyncio.futures", "concurrent.futures._base")
 """Whose callbacks only pass the result on, so that they may run in the thread that reads."""
 

@@ -117,11 +117,6 @@ class Board:
                 self.reader = None
             self._hand_over()
 
-    def hand_over(self) -> None:
-        """Have somebody read, if nobody does."""
-        with self._lock:
-            self._hand_over()
-
     def _hand_over(self) -> None:
         if self.reader is not None:
             return

@@ -151,8 +151,8 @@ class Exchange:
             raise
         finally:
             held, flight.held = flight.held, None
+            self.board.stop_reading(flight)  # which it began, if the socket was full
             interrupts.let_go(held)
-        self.board.hand_over()
         return lambda: self._call_off(flight)
 
     def _call_off(self, flight: Flight) -> None:
@@ -181,17 +181,28 @@ class Exchange:
             self._land(flight, death)
 
     # ------------------------------------------------------------ the bridge's own thread
-    def read_in_background(self) -> None:
-        """Read a frame for those who have no thread, unless somebody else reads.
+    def read_in_background(self, ready: bool) -> None:
+        """Read for those who have no thread, unless somebody else reads.
+
+        Args:
+            ready: whether the socket has something; else only what was received already is read.
 
         Raises:
             Died: the channel has ended.
         """
         if self.board.needs_background and self.board.take_background(self._background):
             try:
-                self._read(self._background)
+                if ready:
+                    self._read(self._background)
+                while (frame := self._channel.buffered()) is not None:
+                    self._take(frame, self._background)
             finally:
                 self.board.stop_reading(self._background)
+
+    @property
+    def half_read(self) -> bool:
+        """Whether something was received that nobody has taken; a poll does not tell of it."""
+        return self._channel.midway
 
     def tick_in_background(self) -> None:
         """Look at the deadlines of those who have no thread."""
@@ -233,6 +244,9 @@ class Exchange:
             raise self._host.broken(error) from error
         if frame is None:
             raise self._host.broken(None)
+        self._take(frame, flight)
+
+    def _take(self, frame: Frame, flight: Flight) -> None:
         try:
             if frame.kind == Kind.REPLY:
                 self._replied(frame, flight)
@@ -313,11 +327,14 @@ class Exchange:
         if threaded:
             self._host.send_control(Kind.ANSWER, head, body, buffers)
             return
-        self.sender.acquire(flight or self._background)
+        sending = flight or Flight(_NONE, NEVER)
+        self.sender.acquire(sending)
         try:
-            self.sender.send(Kind.ANSWER, head, body, buffers, flight or self._background)
+            self.sender.send(Kind.ANSWER, head, body, buffers, sending)
         finally:
             self.sender.release()
+            if flight is None:
+                self.board.stop_reading(sending)
 
 
 _NONE = Request(b"", (), None, None, None)  # type: ignore[arg-type]

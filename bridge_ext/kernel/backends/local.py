@@ -167,7 +167,8 @@ class LocalConnection(Connection):
 
     def wake_background(self) -> None:
         """Have the bridge's thread read, or send, what nobody else does."""
-        if not self._watching_data or self._exchange.sender.rest:
+        exchange = self._exchange
+        if not self._watching_data or exchange.sender.rest or exchange.half_read:
             self._wake.set()
 
     def broken(self, error: Exception | None) -> Died:
@@ -234,6 +235,7 @@ class LocalConnection(Connection):
     def _look(self, timeout: float) -> set[int]:
         """Wait for something to do for those who cannot do it themselves, and do it."""
         exchange, data = self._exchange, self._process.data.fileno()
+        self._serve_passive(ready=False)
         passive = exchange.board.needs_background
         if passive or exchange.sender.rest:
             timeout = min(timeout, interrupts.TICK)
@@ -251,17 +253,17 @@ class LocalConnection(Connection):
         if self._process.control.fileno() in ready:
             self._read_control()
         if data in ready:
-            self._serve_passive()
+            self._serve_passive(ready=True)
         if passive:
             exchange.tick_in_background()
         return ready
 
-    def _serve_passive(self) -> None:
+    def _serve_passive(self, ready: bool) -> None:
         exchange = self._exchange
         if exchange.sender.rest:
             exchange.sender.go_on()
         try:
-            exchange.read_in_background()
+            exchange.read_in_background(ready)
         except Died:
             pass  # it was buried, and those who wait were told
 

@@ -118,6 +118,11 @@ class Channel:
         self._midway = self._parser.midway
         return frame
 
+    @property
+    def midway(self) -> bool:
+        """Whether something was received that `read` has not returned yet."""
+        return self._midway
+
     def shutdown(self) -> None:
         """End both directions, which wakes every wait; safe from any thread, at any time."""
         try:
