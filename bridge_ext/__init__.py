@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     )
     from .kernel.handles import Module, Ref
     from .kernel.model import (
+        CallEnded,
+        CallStarted,
         HelperInfo,
         RefAdded,
         RefInfo,
@@ -52,6 +54,8 @@ __all__ = [
     "BridgeClosedError",
     "BridgeError",
     "BridgeUsageError",
+    "CallEnded",
+    "CallStarted",
     "CallTimeoutError",
     "EncodeError",
     "HelperInfo",
@@ -88,6 +92,8 @@ _ELSEWHERE = {
     "StreamRef": "kernel.streams",
     **dict.fromkeys(
         (
+            "CallEnded",
+            "CallStarted",
             "HelperInfo",
             "RefAdded",
             "RefInfo",

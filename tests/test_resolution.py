@@ -14,9 +14,7 @@ from bridge_ext.kernel.wire.loading import Loading
 from bridge_ext.kernel.wire.marks import Ext
 from bridge_ext.kernel.wire.payload import CallType
 
-OPEN = Loading(
-    dict.fromkeys((Ext.REF, Ext.REF_ARG, Ext.PICKLE, Ext.MODULE, Ext.CALLBACK), bytes)
-)
+OPEN = Loading(dict.fromkeys((Ext.REF, Ext.REF_ARG, Ext.PICKLE, Ext.MODULE, Ext.CALLBACK), bytes))
 
 
 @pytest.mark.parametrize(

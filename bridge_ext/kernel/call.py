@@ -84,6 +84,7 @@ class Call(Request):
         self.late = late
         self.has_refs = target is not None
         self.fetched = fetch
+        self.session = None
         self.also: Sequence[Session] = ()
         self.raw_buffers: Sequence[Any] = ()
         self.repeated = self.asked_again = False

@@ -30,6 +30,7 @@ from .outbound import SCALARS, Outbound
 from .resolution import check_target, resolve
 from .session import Session
 from .supervisor import Supervisor
+from .telling import Telling
 from .wire import limits
 from .wire.payload import call_part, join, part
 
@@ -59,6 +60,24 @@ class Client(Supervisor):
             Exception: what the call raised, as the same type where it exists here.
         """
         options, forced, scope = self.surroundings(call)
+        if self.sessions.heard:
+            return self._heard(call, options, forced, scope)
+        return self._request(call, options, forced, scope)
+
+    def _heard(self, call: Call, options: Options, forced: Session | None, scope: Scope) -> Any:
+        """A call that somebody is told of."""
+        telling = Telling(self.sessions, call, scope.label)
+        error: BaseException | None = None
+        try:
+            return self._request(call, options, forced, scope)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            telling.ended(error)
+            del error
+
+    def _request(self, call: Call, options: Options, forced: Session | None, scope: Scope) -> Any:
         while True:
             incarnation = self._incarnation
             if (

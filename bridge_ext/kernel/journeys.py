@@ -7,11 +7,14 @@ say in it (callbacks, unpickling) never runs in that thread.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .backends.base import Busy, Died, Interrupted, Reply, TimedOut
 from .errors import ProtocolError
 from .fetching import fetched
+from .telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +43,7 @@ class Journey:
     ) -> None:
         self._client, self._call, self._arrived, self.asked = client, call, arrived, run
         self._surroundings = client.surroundings(call)
+        self._telling: Telling | None = None
         self._cancel: Callable[[], None] | None = None
         self._cancelled = False
 
@@ -51,6 +55,8 @@ class Journey:
         """
         client, call = self._client, self._call
         options, forced, scope = self._surroundings
+        if client.sessions.heard and self._telling is None:
+            self._telling = Telling(client.sessions, call, scope.label)
         self._incarnation = incarnation = client.connect()
         self._session, self._lease = client.where(call, options, forced, scope)
         client.encode(call, options, self._session, forced, scope, incarnation)
@@ -67,6 +73,9 @@ class Journey:
     def cancel(self) -> None:
         """Have the worker stop the call; nothing arrives any more."""
         self._cancelled = True
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            telling.ended(CancelledError())
         if self._cancel is not None:
             self._cancel()
 
@@ -124,6 +133,8 @@ class Journey:
     def _arrive(self, value: Any, error: BaseException | None) -> None:
         self._lease = None
         self._arrived(value, error)
+        if self._telling is not None:
+            in_thread(partial(self._telling.ended, error))
 
 
 _AGAIN = object()

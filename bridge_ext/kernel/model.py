@@ -233,4 +233,47 @@ class RefReleased:
     reason: str
 
 
-Event = SessionCreated | SessionReleased | SessionLost | RefAdded | RefReleased
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call is about to be sent.
+
+    Attributes:
+        number: pairs it with its CallEnded.
+        call: what is called, as text: "math.sqrt", "DataFrame.head".
+        cell: where it is made.
+        at: seconds since the epoch.
+    """
+
+    number: int
+    call: str
+    cell: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call has ended.
+
+    Attributes:
+        session_id: the session it ran in, or "" if it was refused before it had one.
+        seconds: from its start.
+        error: the exception's type and text, or None.
+    """
+
+    number: int
+    call: str
+    cell: str
+    session_id: str
+    seconds: float
+    error: str | None
+
+
+Event = (
+    SessionCreated
+    | SessionReleased
+    | SessionLost
+    | RefAdded
+    | RefReleased
+    | CallStarted
+    | CallEnded
+)

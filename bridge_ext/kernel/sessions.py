@@ -42,6 +42,8 @@ class SessionManager:
         self._ended: OrderedDict[str, Session] = OrderedDict()
         self._generation = 0
         self._subscribers: list[Callable[[Event], None]] = []
+        self.heard = False
+        """Whether anybody subscribed."""
         self._news: deque[Event] = deque()
         self._doomed: deque[Any] = deque()
         self.leases_ended: deque[Session] = deque()
@@ -238,17 +240,14 @@ class SessionManager:
         """Call `fn` with every event from now on; the result ends that."""
         with self._lock:
             self._subscribers = [*self._subscribers, fn]
+            self.heard = True
 
         def unsubscribe() -> None:
             with self._lock:
                 self._subscribers = [f for f in self._subscribers if f is not fn]
+                self.heard = bool(self._subscribers)
 
         return unsubscribe
-
-    @property
-    def heard(self) -> bool:
-        """Whether anybody subscribed."""
-        return bool(self._subscribers)
 
     def _tell(self, event: Event) -> None:
         if self._subscribers:

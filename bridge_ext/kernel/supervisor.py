@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import weakref
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from .model import Released
     from .session import Session
 
+_log = logging.getLogger("bridge_ext")
+_log.addHandler(logging.NullHandler())  # silent, unless the user sets up logging
 _GRACE = 1.0
 """Seconds a worker has to end politely; the kernel's own exit has about two."""
 _open: weakref.WeakSet[Supervisor] = weakref.WeakSet()
@@ -117,6 +120,7 @@ class Supervisor(ABC):
             self._started += 1
             connection = self.backend.open(self._started, self._config())
             incarnation = self._incarnation = self.incarnate(connection)
+            _log.debug("worker %d started, pid %s", self._started, connection.pid)
             self._housekeeper.start()
         return incarnation
 
@@ -130,6 +134,7 @@ class Supervisor(ABC):
                 lost = self.sessions.lose(incarnation.number, f"its worker {how}")
                 incarnation.loss = Loss(how, tuple(s.id for s in lost), refs)
                 self._housekeeper.retire(incarnation)
+                _log.info("worker %d %s; lost %d refs", incarnation.number, how, refs)
             loss = incarnation.loss
         self.sessions.publish()
         return loss

@@ -42,6 +42,9 @@ class Host:
     def mark_output(self, call_id: int) -> None:
         """What is written from now on is the output of that call."""
 
+    def begin_output(self, call_id: int) -> None:
+        """The same, if anything else has been written since the last call."""
+
     def wake_clock(self) -> None:
         """The next timer rings earlier than before."""
 

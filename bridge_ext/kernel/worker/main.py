@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
@@ -32,6 +31,7 @@ from .control import Control
 from .dispatcher import Dispatcher, Host
 from .environment import set_environment
 from .lines import Lines, flush
+from .printing import Printing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,8 +115,9 @@ class Worker(Host):
             die()
         config = plain.load(hello.body)
         self._prepare(config)
-        self._token: bytes = config["output_token"]
         self._dispatcher = Dispatcher(config, self)
+        self._printing = Printing(config["output_token"], self._dispatcher.main.running)
+        self._printing.install()
         self._lines = Lines(self._data, self._control, self._dispatcher.types)
         self._answers = Control(self._dispatcher)
         self._asker = Asker(self._dispatcher, self._lines, self._take)
@@ -141,10 +142,6 @@ class Worker(Host):
             import resource
 
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(  # type: ignore[union-attr]
-                encoding="utf-8", errors="backslashreplace", line_buffering=True
-            )
         own.settle(sys.path)
         builtins.input = _nobody
         set_environment(config["cwd"], config["path"])
@@ -220,10 +217,17 @@ class Worker(Host):
 
     def mark_output(self, call_id: int) -> None:
         """Write a mark into both pipes, behind all that was written before."""
-        flush()
-        mark = self._token + struct.pack("<Q", call_id)
-        os.write(1, mark)
-        os.write(2, mark)
+        with self._printing.lock:
+            flush()
+            mark = self._printing.mark(call_id)
+            os.write(1, mark)
+            os.write(2, mark)
+            self._printing.strayed = False
+
+    def begin_output(self, call_id: int) -> None:
+        """A call begins that no mark was asked for."""
+        if self._printing.strayed:
+            self.mark_output(call_id)
 
     def ask(self, callback: Callback, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a callback in the kernel, from whatever thread."""
@@ -244,6 +248,7 @@ class Worker(Host):
     def _after_fork(self) -> None:
         """In a forked child of the worker: its channels belong to the parent."""
         self._forked = True
+        self._printing.forked()
         self._data.close()
         self._control.close()
         for fd in (self._lifeline, self._wake_in, self._wake_out):

@@ -73,6 +73,7 @@ class Serving(Handlers):
         try:
             if running.enter(call_id):
                 return call_id, _CANCELLED, []
+            shared.host.begin_output(call_id)
             if declarations is not None:
                 with malformed("declarations"):
                     shared.declare(declarations)
