@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from . import context
 from .callbacks import numbers
-from .errors import EncodeError, RefNotFoundError
+from .errors import BridgeUsageError, EncodeError, RefNotFoundError
 from .outbound import Outbound
 from .wire.loading import malformed
 from .wire.payload import join, part
@@ -37,7 +38,14 @@ def answer(incarnation: Incarnation, request: Request, frame: Frame) -> tuple[by
     try:
         if callback is None:
             raise RefNotFoundError("The callback", session.reason or "session released")
-        status, value = 0, outbound.part([callback.fn(*payload["args"], **payload["kwargs"])], None)
+        result = callback.fn(*payload["args"], **payload["kwargs"])
+        if inspect.iscoroutine(result):
+            result.close()
+            raise BridgeUsageError(
+                f"{callback!r} is a coroutine function, and a callback's result is wanted at once: "
+                "give a plain function"
+            )
+        status, value = 0, outbound.part([result], None)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from .backends.interrupts import TICK
-from .journeys import Journey
+from .journeys import Journey, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,8 @@ async def arequest(client: Client, call: Call) -> Any:
         _on_loop(loop, lambda: _settle(future, value, error))
 
     def run(fn: Callable[[], None]) -> None:
-        _on_loop(loop, lambda: context.copy().run(fn))
+        if not _on_loop(loop, lambda: context.copy().run(fn)):
+            in_thread(lambda: context.copy().run(fn))
 
     journey = Journey(client, call, arrived, run)
     pulse = _Pulse.of(loop)
@@ -50,11 +51,13 @@ async def pause() -> None:
     await asyncio.sleep(TICK / 10)
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, fn: Callable[[], None]) -> None:
+def _on_loop(loop: asyncio.AbstractEventLoop, fn: Callable[[], None]) -> bool:
+    """Run a function on a loop; False if it was closed, and whoever waited there is gone."""
     try:
         loop.call_soon_threadsafe(fn)
     except RuntimeError:
-        pass  # the loop was closed, and whoever waited is gone
+        return False
+    return True
 
 
 def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:

@@ -7,6 +7,7 @@ say in it (callbacks, unpickling) never runs in that thread.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class Journey:
     def landed(self, outcome: Reply | Exception) -> None:
         """The reply has come, or the reason why none will."""
         if self._call.fetched is True or isinstance(outcome, Exception):
-            in_thread(lambda: self._settle(outcome))  # it unpickles, or ends a worker
+            _settling.run(lambda: self._settle(outcome))  # it unpickles, or ends a worker
         else:
             self._settle(outcome)
 
@@ -134,9 +135,37 @@ class Journey:
         self._lease = None
         self._arrived(value, error)
         if self._telling is not None:
-            in_thread(partial(self._telling.ended, error))
+            _settling.run(partial(self._telling.ended, error))
 
 
+class _Queue:
+    """Runs functions one after the other, in a thread that lives as long as there are any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._runs = False
+
+    def run(self, fn: Callable[[], None]) -> None:
+        """Have a function called soon."""
+        with self._lock:
+            self._waiting.append(fn)
+            if self._runs:
+                return
+            self._runs = True
+        in_thread(self._run)
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._runs = False
+                    return
+                fn = self._waiting.popleft()
+            fn()
+
+
+_settling = _Queue()
 _AGAIN = object()
 
 
