@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import bridge_ext
-from bridge_ext import calls
+from bridge_ext import batch, calls
+from bridge_ext.kernel.backends import stopping
 from bridge_ext.kernel.model import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +18,22 @@ def test_the_picture_of_a_sessions_life_is_the_table_in_the_code():
     rows = re.findall(r"^\| (\w+) \| ?(.*?) ?\|$", table, re.MULTILINE)
     shown = {status: set(filter(None, after.split(", "))) for status, after in rows}
     assert shown == {s.value: {t.value for t in after} for s, after in TRANSITIONS.items()}
+
+
+def test_the_picture_of_how_a_call_is_stopped_is_the_table_in_the_code():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text.partition("| phase | interrupt | deadline | grace over |")[2].partition("\n\n")[0]
+    row = re.compile(r"^\| (\w[\w ]*) \|(.*?)\|(.*?)\|(.*?)\|$", re.MULTILINE)
+    shown = {}
+    for phase, *cells in row.findall(table):
+        for what, cell in zip(stopping.Happening, cells, strict=True):
+            if cell.strip():
+                action, _, after = cell.strip().partition(", ")
+                shown[phase, what] = (after, action)
+    assert shown == {
+        (phase.value, what): (after.value, action.value)
+        for (phase, what), (after, action) in stopping.TABLE.items()
+    }
 
 
 def test_every_module_of_the_kernel_side_has_its_line():
@@ -52,6 +69,7 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_the_examples_in_docstrings_run():
-    found = doctest.testmod(calls)
-    assert found.attempted
-    assert found.failed == 0
+    for module in (batch, calls):
+        found = doctest.testmod(module)
+        assert found.attempted
+        assert found.failed == 0

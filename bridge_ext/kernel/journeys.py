@@ -6,6 +6,7 @@ say in it (callbacks, unpickling) never runs in that thread.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from concurrent.futures import CancelledError
@@ -162,7 +163,10 @@ class _Queue:
                     self._runs = False
                     return
                 fn = self._waiting.popleft()
-            fn()
+            try:
+                fn()
+            except BaseException:
+                logging.getLogger("bridge_ext").exception("a call could not be settled")
 
 
 _settling = _Queue()
