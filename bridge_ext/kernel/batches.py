@@ -84,8 +84,8 @@ class Batch(CallPaths[CallFuture]):
             return pack([number])
         if not call.kwargs and SCALARS.issuperset(map(type, args)):
             return pack([number, list(args), call.kwargs])
-        parts = self._client.argument_parts(call, session, in_force, incarnation, self._buffers)
-        return pack([number, join(parts)])
+        made = self._client.argument_part(call, session, in_force, incarnation, self._buffers)
+        return pack([number, join([made])])
 
     def send(self) -> None:
         """Send what was gathered, and settle the futures.

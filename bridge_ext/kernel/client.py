@@ -35,13 +35,12 @@ from .wire import limits
 from .wire.payload import call_part, join, part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .backends.base import Reply
     from .call import Call
     from .context import Scope
     from .refs import RefState
     from .session import Lease
+    from .wire.payload import Part
 
 
 class Client(Supervisor):
@@ -164,13 +163,10 @@ class Client(Supervisor):
         call.fetched = options.fetch if call.fetch is None else call.fetch
         buffers = [*call.raw_buffers]
         in_force = forced.id if forced is not None else None
-        call.body = join(
-            [
-                *head_parts(call, session, in_force),
-                *self.argument_parts(call, session, in_force, incarnation, buffers),
-            ]
-        )
-        call.buffers = buffers
+        parts = head_parts(call, session, in_force)
+        if call.args is not None:
+            parts.append(self.argument_part(call, session, in_force, incarnation, buffers))
+        call.body, call.buffers = join(parts), buffers
         if len(call.body) > limits.MAX_BODY or len(buffers) > limits.MAX_BUFFERS:
             why = (
                 f"together they are {len(call.body):,} bytes and {len(buffers):,} buffers, and a "
@@ -178,24 +174,22 @@ class Client(Supervisor):
             )
             raise EncodeError("The arguments", "all of them", why)
 
-    def argument_parts(
+    def argument_part(
         self,
         call: Call,
         session: Session,
         in_force: str | None,
         incarnation: Incarnation,
         buffers: list[Any],
-    ) -> Sequence[Any]:
-        """The part of the payload that holds the arguments, if the call type has any."""
-        args = call.args
-        if args is None:
-            return ()
+    ) -> Part:
+        """The part of the payload that holds the arguments; those of large objects go beside it."""
+        args = call.args or ()
         if not call.kwargs and SCALARS.issuperset(map(type, args)):
-            return (call_part(list(args), call.kwargs),)
+            return call_part(list(args), call.kwargs)
         outbound = Outbound(incarnation, session, in_force, self.isolate, buffers)
         made = outbound.part(args, call.kwargs)
         call.has_refs = call.has_refs or outbound.has_refs
-        return (made,)
+        return made
 
     def _exchange(self, call: Call, options: Options, incarnation: Incarnation) -> list[Any]:
         """One exchange: `[status, …]` of its reply."""

@@ -44,11 +44,19 @@ class Board:
 
     # ------------------------------------------------------------ coming and going
     def enter(self, flight: Flight) -> None:
-        """A call is sent; its id is given."""
+        """A call is sent, its id is given; its thread reads, if nobody does."""
         with self._lock:
             self.pending[flight.id] = flight
             if flight.waiting is not None:
                 self._passive += 1
+            elif self.reader is None:
+                self.reader = flight
+
+    def withdraw(self, flight: Flight) -> None:
+        """A call was not sent after all."""
+        with self._lock:
+            if self.pending.pop(flight.id, None) is not None and flight.waiting is not None:
+                self._passive -= 1
 
     def leave(self, flight: Flight, dead: bool) -> deque[Frame] | None:
         """A thread waits no more; without a reply its call becomes an orphan.

@@ -215,8 +215,11 @@ class ControlLine:
         return [self.news.popleft() for _ in range(len(self.news))]
 
     def shutdown(self) -> None:
-        """End the channel; whoever waits is woken."""
+        """End the channel."""
         self._channel.shutdown()
+
+    def wake_all(self) -> None:
+        """The worker is dead: whoever waits is told."""
         for asked in list(self._asked.values()):
             if asked.wake.locked():
                 asked.wake.release()

@@ -88,18 +88,25 @@ class Exchange:
         Raises:
             Died, TimedOut, Interrupted, Busy: see `Connection.call`.
         """
-        if self.board.stuck is not None:
-            raise Busy(self.board.stuck.request.text)
+        board = self.board
+        if board.stuck is not None:
+            raise Busy(board.stuck.request.text)
         try:
             self._depart(flight, outgoing)
             while True:
-                self._wait(flight)
+                while flight.reply is None and not flight.asks:
+                    if board.reader is flight:
+                        self._read(flight)
+                    else:
+                        self._sleep(flight)
                 if flight.reply is not None:
                     return flight.reply
                 self._answer(flight)
         finally:
-            for frame in self.board.leave(flight, self._host.death is not None) or ():
-                self._route(frame)
+            asks = board.leave(flight, self._host.death is not None)
+            if asks:
+                for frame in asks:
+                    self._route(frame)
 
     def _depart(self, flight: Flight, outgoing: TakeOutgoing) -> None:
         """Send the request; its place on the wire is given under the send lock."""
@@ -108,31 +115,33 @@ class Exchange:
         context = origin.context
         if context is None:
             context = origin.context = origin.output()
-        sender = self.sender
-        sender.acquire(flight)
+        sender, lock = self.sender, self._channel.send_lock
+        if not lock.acquire(False):
+            sender.acquire(flight)
         try:
             if self.closed:
                 raise self._host.broken(None)
             flight.id = call_id = self._last_id = self._last_id + 1
             releases, declarations = outgoing(request.session, request.helper)
-            self._output.sent(call_id, context, alone=not pending)
+            self._output.sent(call_id, context, not pending)
             if pending:
                 declarations = [*(declarations or ()), ["mark", call_id]]
             self.board.enter(flight)
             head = [call_id, flight.deadline.seconds, releases, declarations, origin.label]
             sender.send(Kind.REQUEST, pack(head), request.body, request.buffers, flight)
+        except ProtocolError:
+            self.board.withdraw(flight)  # it exceeds a limit, and nothing was sent
+            raise
         finally:
-            sender.release()
+            if not sender.rest:
+                lock.release()
 
-    def _wait(self, flight: Flight) -> None:
-        """Wait for the reply, or for a callback to run."""
-        board = self.board
-        board.take_reading(flight)
-        while flight.reply is None and not flight.asks:
-            if board.reader is flight:
-                self._read(flight)
-            elif not flight.wake.acquire(timeout=flight.deadline.left(interrupts.TICK)):
-                self.steering.tick(flight)
+    def _sleep(self, flight: Flight) -> None:
+        """Wait while another reads, for the reply, for a callback to run, or for the reading."""
+        if self.board.take_reading(flight) or flight.reply is not None or flight.asks:
+            return
+        if not flight.wake.acquire(timeout=flight.deadline.left(interrupts.TICK)):
+            self.steering.tick(flight)
 
     # ------------------------------------------------------------ calls that no thread waits for
     def begin(self, flight: Flight, outgoing: TakeOutgoing) -> Callable[[], None]:
@@ -244,7 +253,13 @@ class Exchange:
             raise self._host.broken(error) from error
         if frame is None:
             raise self._host.broken(None)
-        self._take(frame, flight)
+        if frame.kind == Kind.REPLY:
+            try:
+                self._replied(frame, flight)
+            except ProtocolError as error:
+                raise self._host.broken(error) from error
+        else:
+            self._take(frame, flight)
 
     def _take(self, frame: Frame, flight: Flight) -> None:
         try:

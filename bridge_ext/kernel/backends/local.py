@@ -308,6 +308,7 @@ class LocalConnection(Connection):
         death = self.death = self._process.bury()
         self._data.shutdown()
         self._control.shutdown()
+        self._control.wake_all()
         self._exchange.fail(Died(death))
         return death
 
