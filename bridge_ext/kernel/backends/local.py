@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import select
 import struct
+from _thread import get_ident
 
 from ..errors import ProtocolError
 from ..wire.channel import Channel
@@ -89,6 +90,7 @@ class LocalConnection(Connection):
         _set_timeout(process.data, _FIRST_LOOK)
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
         self._watching_data = False
+        self._watcher = 0
         with self._data.send_lock:
             config = {**config, "output_token": self._output.token}
             self._data.send(Kind.HELLO, pack([0, None]), pack(config))
@@ -168,6 +170,8 @@ class LocalConnection(Connection):
     def wake_background(self) -> None:
         """Have the bridge's thread read, or send, what nobody else does."""
         exchange = self._exchange
+        if get_ident() == self._watcher:
+            return  # it looks again before it waits
         if not self._watching_data or exchange.sender.rest or exchange.half_read:
             self._wake.set()
 
@@ -222,6 +226,7 @@ class LocalConnection(Connection):
     def watch(self, timeout: float) -> list[tuple[str, list[Any]]]:
         if self._process.pidfd is None:
             timeout = min(timeout, 0.2)
+        self._watcher = get_ident()
         end = Deadline(timeout)
         ready = self._look(end.left(timeout))
         while ready and not end.passed and not self._control.news and self.death is None:
