@@ -34,21 +34,21 @@ _ACKNOWLEDGED = 1.0
 class Custodian(Client):
     """A client that looks after what the worker holds."""
 
-    def ask(self, verb: str, *args: Any) -> Any:
+    def ask(self, verb: str, *args: Any, within: float = _CONTROL) -> Any:
         """Ask the worker over its control channel; None if there is no worker, or no answer."""
-        return self._ask(pack({"control": verb, "args": list(args)}))
+        return self._ask(pack({"control": verb, "args": list(args)}), within)
 
     def describe(self, state: RefState) -> Any:
         """What the worker knows of a ref; None if it has it no more."""
         payload = {**base("describe", state.session.id), "args": [state.wire()]}
         return self._ask(pack({**payload, "generation": state.session.generation}))
 
-    def _ask(self, body: bytes) -> Any:
+    def _ask(self, body: bytes, within: float = _CONTROL) -> Any:
         incarnation = self.incarnation
         if incarnation is None:
             return None
         try:
-            reply = incarnation.connection.control(body, Deadline(_CONTROL))
+            reply = incarnation.connection.control(body, Deadline(within))
         except (TimedOut, Died):
             return None
         except Interrupted as interrupt:

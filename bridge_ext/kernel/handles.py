@@ -8,7 +8,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from .completion import Place, names, signature_of
+from .onlookers import onlooker
+from .wire.limits import MAX_HELP
+
 if TYPE_CHECKING:
+    from inspect import Signature
+
     from .refs import RefState
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -17,6 +23,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u206
 def clean(text: str, limit: int = 200) -> str:
     """Text of a worker without control characters, cut to a length."""
     return _CONTROL.sub("", text)[:limit]
+
+
+def clean_text(text: str) -> str:
+    """The same of text that has lines, such as a docstring."""
+    return "\n".join(_CONTROL.sub("", line) for line in text.expandtabs()[:MAX_HELP].split("\n"))
 
 
 class Ref:
@@ -42,7 +53,9 @@ class Ref:
         return self._bridge_state.text()
 
     def __dir__(self) -> list[str]:
-        return list(getattr(type(self), "_bridge_members", ()))
+        place = Place(self._bridge_state.client, self._bridge_state)
+        members: tuple[str, ...] = getattr(type(self), "_bridge_members", ())
+        return [*dict.fromkeys((*members, *(name for name, _ in names(place))))]
 
     def __hash__(self) -> int:
         return object.__hash__(self)
@@ -53,6 +66,10 @@ class Ref:
                 f"{name!r} is not read through a ref, because names with a leading underscore are "
                 f"its own; bridge.get(ref, {name!r}) reads it remotely",
                 name=name,
+            )
+        if onlooker(1):
+            raise AttributeError(
+                f"{name!r} is in the worker, and is not read to be shown", name=name
             )
         state = self._bridge_state
         return state.client.get_attr(state, name)
@@ -78,6 +95,8 @@ class Ref:
         return text if type(text) is str else repr(self)
 
     def __format__(self, spec: str) -> str:
+        if onlooker(1):
+            return repr(self)
         return str(run(self, "builtins", "format", self, spec)) if spec else str(self)
 
     def __reduce_ex__(self, protocol: object) -> Any:
@@ -137,6 +156,10 @@ class Module:
                 f"bridge.attr('{self._bridge_name}.{name}') reads it",
                 name=name,
             )
+        if onlooker(1):
+            raise AttributeError(
+                f"{name!r} is in the worker, and is not read to be shown", name=name
+            )
         return self._bridge_client.module_member(self._bridge_name, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -145,6 +168,9 @@ class Module:
             f"{self._bridge_name!r} in the worker instead",
             name=name,
         )
+
+    def __dir__(self) -> list[str]:
+        return [name for name, _ in names(Place(self._bridge_client, self._bridge_name))]
 
     def __eq__(self, other: object) -> bool:
         return type(other) is Module and (other._bridge_client, other._bridge_name) == (
@@ -174,9 +200,19 @@ class ModuleFunction:
         )
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
+        if name.startswith("_") or onlooker(1):
             raise AttributeError(name)
         return self._bridge_client.module_member(self._bridge_module, f"{self._bridge_name}.{name}")
+
+    def _bridge_place(self) -> Place:
+        return Place(self._bridge_client, self._bridge_module, tuple(self._bridge_name.split(".")))
+
+    def __dir__(self) -> list[str]:
+        return [name for name, _ in names(self._bridge_place())]
+
+    @property
+    def __signature__(self) -> Signature:
+        return signature_of(self._bridge_place())
 
 
 def _must_fetch(ref: Ref, what: str) -> TypeError:
@@ -188,8 +224,25 @@ def _must_fetch(ref: Ref, what: str) -> TypeError:
 
 def run(target: Ref, module: str, name: str, *args: Any, fetch: bool | None = None) -> Any:
     """Run a function of the standard library on `target`, in the worker."""
+    if onlooker(2):
+        return told(target, name)
     state = target._bridge_state
     return state.client.operate(state, module, name, args, fetch)
+
+
+def told(target: Ref, name: str) -> Any:
+    """What an onlooker gets instead of a special method's result: that of a plain object.
+
+    Raises:
+        TypeError: plain objects have no such method.
+    """
+    if name in ("str", "format"):
+        return target._bridge_state.text()
+    if name == "bool":
+        return True
+    if name in ("lt", "le", "eq", "ne", "gt", "ge"):
+        return NotImplemented
+    raise TypeError(f"{target!r} is in the worker, and is not asked for {name!r} to be shown")
 
 
 def new_handle(cls: type[Ref], state: RefState) -> Ref:

@@ -49,6 +49,7 @@ class Incarnation:
     Attributes:
         refs: the table of its refs.
         loss: what was lost, once it has died.
+        silent_until: monotonic time until which completion does not ask it again.
     """
 
     def __init__(self, client: Remote, connection: Connection) -> None:
@@ -56,6 +57,7 @@ class Incarnation:
         self.number = connection.incarnation
         self.refs = RefTable()
         self.loss: Loss | None = None
+        self.silent_until = 0.0
         self.helpers: set[str] = set()
         self._types: dict[int, type[Ref]] = {}
         self._cwd = _cwd() if client.follow_cwd else None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
-from .handles import Ref, clean, run
+from .handles import Ref, clean, clean_text, run
+from .members import stubs
 from .streams import StreamRef
 from .wire.specials import BINARY
 
@@ -76,6 +77,8 @@ _MAKERS: dict[str, Callable[..., Any]] = {
     "__enter__": _named("__enter__"),
     "__exit__": _exit,
 }
+for _special in _MAKERS.values():
+    _special.__annotations__ = {}  # completers would take `Any` for the class of the result
 
 
 def make_class(record: list[Any]) -> type[Ref]:
@@ -85,29 +88,16 @@ def make_class(record: list[Any]) -> type[Ref]:
     space: dict[str, Any] = {
         "__slots__": (),
         "__module__": "bridge_ext",
-        "__doc__": f"A ref on {clean(module)}.{clean(name)}.\n\n{doc or ''}",
+        "__doc__": clean_text(f"A ref on {module}.{name}.\n\n{doc or ''}"),
         "_bridge_type": clean(name.rpartition(".")[2]),
         "_bridge_module": clean(module),
         "_bridge_members": tuple(m[0] for m in members),
         "_bridge_callable": kind != "object",
         "__hash__": Ref.__hash__,
     }
-    for member, kind, signature, text in members:
-        if kind == "method" and not member.startswith("_"):
-            space[member] = _method(member, signature, text)
+    space.update(stubs(members, kind, specials))
     for special in specials:
         if special in _MAKERS and not (stream and special == "__iter__"):
             space[special] = _MAKERS[special]
     base = StreamRef if stream else Ref
     return type(base.__name__, (base,), space)
-
-
-def _method(name: str, signature: str | None, doc: str | None) -> Callable[..., Any]:
-    def method(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
-        state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
-
-    method.__name__ = name
-    method.__qualname__ = f"Ref.{name}"
-    method.__doc__ = f"{name}{signature or '(...)'}\n\n{doc or ''}"
-    return method

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import BridgeUsageError
 from .failures import rebuild
 from .handles import Ref
+from .onlookers import onlooker
 from .wire.loading import malformed
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class StreamRef(Ref):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[Any]:
+        if onlooker(1):
+            raise TypeError("a stream gives no item away to be shown")
         return self
 
     def __next__(self) -> Any:
@@ -148,3 +151,6 @@ class StreamRef(Ref):
         if stream.items:
             return stream.items.popleft()
         return await stream.anext(state)
+
+
+StreamRef.__iter__.__annotations__.clear()  # completers would take it for the items' type

@@ -35,6 +35,12 @@ MAX_DOC = 400
 MAX_MEMBERS = 4_000
 """Members in one type record; pyspark and torch stay under 1,500."""
 
+MAX_HELP = 100_000
+"""Characters of a docstring or a source that `?` shows; scipy's longest docstrings are 20,000."""
+
+MAX_KEYS = 1_000
+"""Keys of an object that completion offers: twice what IPython shows."""
+
 MAX_TYPES = 10_000
 """Type records a worker remembers to have sent; later types are sent with every ref."""
 

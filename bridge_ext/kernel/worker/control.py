@@ -8,6 +8,7 @@ from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
 from .failure import encode_failure
 from .holding import SessionEnded, Spec
+from .looking import LOOKS
 from .views import ref_rows, session_rows
 
 TYPE_CHECKING = False
@@ -59,4 +60,6 @@ class Control:
             return store.limit(Spec(*args))
         if verb == "cancel":
             return self._dispatcher.cancel(*args)
+        if verb in LOOKS:
+            return LOOKS[verb](store, *args)
         raise ProtocolError(f"unknown control request {verb!r}")

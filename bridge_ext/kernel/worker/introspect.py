@@ -8,6 +8,7 @@ what the interpreter itself says.
 from __future__ import annotations
 
 import sys
+import types
 
 from ..wire.limits import MAX_DOC, MAX_MEMBERS
 from ..wire.specials import SPECIALS
@@ -20,6 +21,7 @@ _MRO = type.__dict__["__mro__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
 _QUALNAME = type.__dict__["__qualname__"].__get__
+mro_of, dict_of = _MRO, _DICT
 
 
 def name_of(t: type) -> str:
@@ -39,7 +41,8 @@ def type_record(t: type, type_id: int) -> list[Any]:
     Returns:
         `[id, name, module, kind, specials, doc, members]`. The kind is "class" for a type of types,
         "function" for functions, and "object" else. A member is `[name, kind, signature or None,
-        first paragraph of its docstring]`, its kind one of "method", "property" and "data".
+        first paragraph of its docstring]`, its kind one of "method" (the first parameter is the
+        instance or its class), "static", "property" and "data".
     """
     specials: dict[str, bool] = {}
     members: dict[str, Any] = {}
@@ -60,14 +63,15 @@ def type_record(t: type, type_id: int) -> list[Any]:
         type_id,
         name_of(t),
         module_of(t),
-        _kind(t),
+        kind_of(t),
         sorted(name for name, has in specials.items() if has),
         _paragraph(_DICT(t).get("__doc__")),
         [_member(name, members[name]) for name in shown],
     ]
 
 
-def _kind(t: type) -> str:
+def kind_of(t: type) -> str:
+    """What its instances are: "class", "function" or "object"."""
     if type in _MRO(t):
         return "class"
     return "function" if name_of(t) in _FUNCTION_TYPES else "object"
@@ -93,25 +97,45 @@ def issubclass_int(t: type) -> bool:
 
 def _member(name: str, value: Any) -> list[Any]:
     kind = type(value)
+    called = "static" if kind is staticmethod else "method"
     if kind in (staticmethod, classmethod):
         value = value.__func__
         kind = type(value)
-    if kind is _FUNCTION:
-        return [name, "method", _signature(value), _paragraph(value.__doc__)]
+    if is_function(kind):
+        return [name, called, signature_of(value), _paragraph(value.__doc__)]
     if kind in _BUILTIN:
-        return [name, "method", value.__text_signature__, _paragraph(value.__doc__)]
+        return [name, called, value.__text_signature__, _paragraph(value.__doc__)]
     if kind is property:
         return [name, "property", None, _paragraph(value.__doc__)]
-    return [name, "data", None, None]
+    return [name, "data", None, _paragraph(value.__doc__) if kind in SLOTS else None]
+
+
+def is_function(t: type) -> bool:
+    """Whether its instances are functions that tell their parameters: Python's and Cython's."""
+    # In the dictionary of Cython's type stands the slot of its functions' `__module__`.
+    return t is _FUNCTION or (name_of(t) == _CYTHON and type(_MODULE(t)) in SLOTS)
+
+
+def own_dict(obj: Any) -> dict[str, Any]:
+    """The object's own dictionary; of one that has none, or a class, an empty one."""
+    for base in mro_of(type(obj)):
+        slot = dict_of(base).get("__dict__")
+        if type(slot) in SLOTS:
+            found = slot.__get__(obj)
+            return found if isinstance(found, dict) else {}
+    return {}
 
 
 _FUNCTION = type(name_of)
+_CYTHON = "cython_function_or_method"
+SLOTS = (types.GetSetDescriptorType, types.MemberDescriptorType)
+"""The types of the attributes that C code or `__slots__` give a type."""
 _BUILTIN = (type(list.append), type(dict.__dict__["fromkeys"]), type(len))
 _SIMPLE = (type(None), bool, int, float, str)
 
 
-def _signature(fn: Any) -> str:
-    """The parameters of a Python function as text, defaults shown where they are simple."""
+def signature_of(fn: Any) -> str:
+    """The parameters of a function as text, defaults shown where they are simple."""
     for _ in range(10):
         wrapped = fn.__dict__.get("__wrapped__")
         if type(wrapped) is not _FUNCTION:
