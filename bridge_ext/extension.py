@@ -15,6 +15,8 @@ from IPython.core.inputtransformer2 import cell_magic
 
 from . import cell as cells
 from .bridge import Bridge
+from .completion import Completer
+from .help import Helper
 from .holders import Holders
 from .kernel import context
 from .kernel.errors import BridgeUsageError
@@ -91,6 +93,7 @@ class Extension:
         shell.events.register("pre_run_cell", self.pre_run_cell)
         shell.events.register("post_run_cell", self.post_run_cell)
         shell.input_transformers_cleanup.append(self.transform)
+        self._completer, self._helper = Completer(self), Helper(shell)
         self._give_name()
         # The cell that loads the extension fires no pre_run_cell for it.
         self._loading: _Running | None = _Running(self._scope(begun=True))
@@ -103,6 +106,8 @@ class Extension:
         self._running.clear()
         if self.shell.user_ns.get(_NAME) is self.bridge:
             del self.shell.user_ns[_NAME]
+        self._helper.remove()
+        self._completer.remove()
         self.shell.input_transformers_cleanup.remove(self.transform)
         self.shell.events.unregister("post_run_cell", self.post_run_cell)
         self.shell.events.unregister("pre_run_cell", self.pre_run_cell)
