@@ -858,7 +858,7 @@ def look(ref, stream, module, function):
 def look_as(name, *args):
     """Look at handles from a module of that name."""
     space = {"__name__": name}
-    exec(ONLOOKER, space)
+    exec(compile(ONLOOKER, "onlooker.py", "exec"), space)
     return space["look"](*args)
 
 
@@ -881,23 +881,30 @@ def test_an_onlooker_gets_what_a_plain_object_gives_and_nothing_runs(bridge, new
     seen = []
     args = (ref, stream, os_module, function)
     assert calls_during(bridge, lambda: seen.extend(look_as(name, *args))) == 0
-    assert (
-        seen
-        == [True, True, "<ref Thing>", "<ref Thing>", *["nothing"] * 6]
-        + [TypeError] * 7
-        + ["nothing"] * 2
-    )
+    plain = [True, True, "<ref Thing>", "<ref Thing>", *["nothing"] * 6]
+    assert seen == [*plain, *[TypeError] * 7, "nothing", "nothing"]
     assert ran() == before
     assert list(stream) == [0, 1, 2], "no item was taken"
+
+
+@pytest.mark.parametrize("name", ["IPython.core.completer", "rlcompleter"])
+def test_an_expression_that_is_evaluated_to_be_completed_gets_nothing(new, ran, name):
+    ref = new("Thing")
+    space = {"__name__": name, "names": {"__name__": "__main__", "ref": ref}}
+    exec(compile("def evaluate(text): return eval(text, names)", "onlooker.py", "exec"), space)
+    with pytest.raises(AttributeError, match="not read to be shown"):
+        space["evaluate"]("ref.size")
+    assert ran() == []
 
 
 def test_anybody_else_gets_what_the_object_gives(bridge, new, ran):
     ref = new("Thing", 5)
     assert ref.value == 5
     assert ref[0] == "item"
+    assert eval("ref.size") == "size"
     with pytest.raises(RuntimeError, match="must not run"):
         bool(ref)
-    assert ran() == ["item", "loud"]
+    assert ran() == ["item", "size", "loud"]
 
 
 def test_a_handle_is_no_class_for_completers_to_infer_from(new):

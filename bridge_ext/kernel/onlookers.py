@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-_ONLOOKERS = (
+_ONLOOKERS: tuple[str, ...] = (
     "jedi.",
     "IPython.core.completer",
     "IPython.core.guarded_eval",
@@ -18,6 +18,8 @@ _ONLOOKERS = (
     "_pydevd_bundle.",
 )
 """How the names of their modules begin."""
+_EVALUATING = ("IPython.core.completer", "rlcompleter")
+"""Those that `eval` an expression to complete what follows it."""
 
 
 def onlooker(depth: int) -> bool:
@@ -26,5 +28,9 @@ def onlooker(depth: int) -> bool:
     Args:
         depth: 1 for the caller of the function that asks, 2 for that one's caller, and so on.
     """
-    name = sys._getframe(depth + 1).f_globals.get("__name__")
-    return type(name) is str and name.startswith(_ONLOOKERS)
+    frame, known = sys._getframe(depth + 1), _ONLOOKERS
+    code = frame.f_code
+    if code.co_filename == "<string>" and code.co_name == "<module>" and frame.f_back is not None:
+        frame, known = frame.f_back, _EVALUATING  # the frame of `eval` has the user's names
+    name = frame.f_globals.get("__name__")
+    return type(name) is str and name.startswith(known)
