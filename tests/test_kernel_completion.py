@@ -324,6 +324,12 @@ def test_help_outlives_a_change_of_colours(ready):
     assert "Ref on things.Thing" in told(ready, "t_thing")
 
 
+def test_a_list_of_all_names_runs_nothing(kernel):
+    shown = kernel.run("%whos Ref").stdout
+    assert "<ref Thing>" in shown
+    assert "<ref DataFrame 1×2>" in shown
+
+
 # --- The words of the magics ------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ _ONLOOKERS: tuple[str, ...] = (
     "IPython.core.completer",
     "IPython.core.guarded_eval",
     "IPython.core.interactiveshell",
+    "IPython.core.magics.namespace",
     "IPython.core.oinspect",
     "rlcompleter",
     "_pydevd_bundle.",
