@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .calls import BoundCalls
@@ -124,21 +125,43 @@ class Bridge(Sessions):
             self._need("timeout")
         return BoundCalls(self._remote, options)
 
-    def register_helper(self, fn: Callable[..., Any], name: str | None = None) -> Any:
+    def register_helper(
+        self, fn: Callable[..., Any] | str | None = None, name: str | None = None
+    ) -> Any:
         """Register a function to be run in the worker by name; also a decorator.
 
-        It is sent to the worker, and again to every fresh one, with its first use.
+        It is sent to the worker, and again to every fresh one, with its first use. What is
+        registered under a name again takes its place.
+
+        Args:
+            fn: a function, of the notebook (it travels whole, with the globals that it uses as
+                they are now) or of a module (the worker imports it there); or the path of one,
+                `"package.module:function"`, which this process need not have.
+            name: what it is called by; by default its own name.
+
+        Returns:
+            `fn`; without it, as in `@bridge.register_helper(name="clean")`, the decorator.
+
+        Raises:
+            BridgeUsageError: it is no function and no path, or its name is no name.
+            EncodeError: it cannot be pickled.
         """
+        if fn is None:
+            return partial(self.register_helper, name=name)
         made = Helper(fn, name)
-        helpers, incarnation = self._remote.helpers, self._remote.incarnation
-        helpers[made.info.name] = made
-        if incarnation is not None:
-            incarnation.helpers.discard(made.info.name)
+        self._remote.helpers[made.info.name] = made
+        self._send_again(made)
         return fn
 
     def helpers(self) -> list[HelperInfo]:
         """The registered helpers: name, signature, docstring."""
         return [helper.info for helper in self._remote.helpers.values()]
+
+    def _send_again(self, helper: Helper) -> None:
+        """Send a helper with its next use, even if this worker has one of that name."""
+        incarnation = self._remote.incarnation
+        if incarnation is not None:
+            incarnation.helpers.discard(helper.info.name)
 
     # ------------------------------------------------------------ the worker
     def status(self) -> WorkerInfo:

@@ -40,6 +40,11 @@ class Calls:
             raise BridgeClosedError(self._client.closed)
         return self._client
 
+    def __reduce_ex__(self, protocol: object) -> Any:
+        raise TypeError(
+            f"{self!r} stays in its process: a worker cannot call it; give refs as arguments"
+        )
+
     def call(self, path: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function in the worker.
 

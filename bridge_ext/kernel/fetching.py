@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
+import io
 from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
 from .replies import checked
 from .wire.loading import Loading, plain
 from .wire.marks import Ext
+from .wire.opening import Unpickler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ def fetched(reply: Reply, hooks: Mapping[int, Callable[[bytes], Any]]) -> list[A
     def unpickle(data: bytes) -> Any:
         stream, first, _ = plain.load(data)
         try:
-            return pickle.loads(stream, buffers=iter(reply.buffers[first:]))
+            return Unpickler(io.BytesIO(stream), buffers=iter(reply.buffers[first:])).load()
         except Exception as error:  # the object's own code runs here
             why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
             raise EncodeError("The result", "a copy", why) from error

@@ -7,22 +7,24 @@ pickled whole, so that what is shared or cyclic within it stays so.
 
 from __future__ import annotations
 
-import io
-import pickle
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback
 from .errors import BridgeError, EncodeError, InvalidRefError
-from .handles import Module, Ref
+from .handles import Module, ModuleFunction, Ref
 from .resolution import check_argument
 from .wire.codec import Lowering, TooLarge, pack
+from .wire.culprits import locate
 from .wire.limits import MAX_BODY, MAX_DEPTH
 from .wire.marks import Ext
-from .wire.own import dependency, msgpack
+from .wire.own import msgpack
 from .wire.payload import call_part
+from .wire.pickling import dump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    import pickle
+    from collections.abc import Mapping, Sequence
 
     from .incarnation import Incarnation
     from .session import Session
@@ -130,11 +132,11 @@ class Outbound:
 
         buffers: list[pickle.PickleBuffer] = []
         try:
-            data = dump(x, persistent, buffers)
+            data = dump(x, persistent, buffers, function_of_module)
         except BridgeError:
             raise
         except Exception as error:
-            path, culprit = locate(x, where)
+            path, culprit = locate(x, where, _stands_for, function_of_module)
             why = f"{type(error).__name__}: {error}"
             raise EncodeError(path, type(culprit).__name__, why) from error
         first = len(self.buffers)
@@ -146,50 +148,14 @@ class _TooDeep(Exception):
     """The argument is nested too deep."""
 
 
-def dump(
-    x: Any, persistent: Callable[[Any], Any], buffers: list[pickle.PickleBuffer] | None
-) -> bytes:
-    """A pickle of `x` by cloudpickle, refs and modules by their persistent ids."""
-    base: Any = dependency("cloudpickle").Pickler
-
-    class Pickler(base):  # type: ignore[misc]
-        def persistent_id(self, obj: Any) -> Any:
-            return persistent(obj)
-
-    file = io.BytesIO()
-    take = None if buffers is None else buffers.append
-    Pickler(file, protocol=5, buffer_callback=take).dump(x)
-    return file.getvalue()
+def function_of_module(obj: Any) -> tuple[Any, ...] | None:
+    """How a pickle makes the function of a module handle: of the module, by its names."""
+    if type(obj) is not ModuleFunction:
+        return None
+    module = Module(obj._bridge_client, obj._bridge_module)
+    return reduce, (getattr, obj._bridge_name.split("."), module)
 
 
-def locate(x: Any, where: str) -> tuple[str, Any]:
-    """The path and the object of the innermost part of `x` that cannot be pickled."""
-    seen = {id(x)}
-    while True:
-        for path, part in _parts(x, where):
-            if id(part) not in seen and not _picklable(part):
-                seen.add(id(part))
-                where, x = path, part
-                break
-        else:
-            return where, x
-
-
-def _picklable(x: Any) -> bool:
-    try:
-        dump(x, lambda obj: "ref" if isinstance(obj, (Ref, Module)) else None, None)
-    except Exception:
-        return False
-    return True
-
-
-def _parts(x: Any, where: str) -> list[tuple[str, Any]]:
-    if isinstance(x, dict):
-        return [(f"{where}[{k!r}]", v) for k, v in x.items()]
-    if isinstance(x, (list, tuple)):
-        return [(f"{where}[{i}]", v) for i, v in enumerate(x)]
-    if isinstance(x, (set, frozenset)):
-        return [(f"{where}{{...}}", v) for v in x]
-    if isinstance(getattr(x, "__dict__", None), dict) and not isinstance(x, type):
-        return [(f"{where}.{k}", v) for k, v in vars(x).items()]
-    return []
+def _stands_for(obj: Any) -> str | None:
+    """A ref or a module handle while the fault in a pickle is looked for."""
+    return repr(obj) if isinstance(obj, (Ref, Module)) else None
