@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .calls import BoundCalls
 from .kernel import context, inspection
 from .kernel.backends.base import Stopped
+from .kernel.call import Call
 from .kernel.configuration import WorkerConfig, ends_with_cell, make_backend
 from .kernel.errors import BridgeUsageError
 from .kernel.handles import Module
-from .kernel.helpers import Helper
+from .kernel.helpers import Helper, send_again
 from .kernel.model import Options
-from .kernel.paths import module_name
+from .kernel.paths import module_name, start_in_module
 from .kernel.remote import Remote
 from .kernel.session import Limits
 from .kernel.wire.limits import INLINE_LIMIT
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
     from .kernel.backends.base import Backend
     from .kernel.model import Event, HelperInfo, WorkerInfo
+
+_RELOADING = "bridge_ext.kernel.worker.reloading"
+"""The module that loads modules again, in the worker."""
 
 
 class Bridge(Sessions):
@@ -150,18 +155,12 @@ class Bridge(Sessions):
             return partial(self.register_helper, name=name)
         made = Helper(fn, name)
         self._remote.helpers[made.info.name] = made
-        self._send_again(made)
+        send_again(self._remote, made)
         return fn
 
     def helpers(self) -> list[HelperInfo]:
         """The registered helpers: name, signature, docstring."""
         return [helper.info for helper in self._remote.helpers.values()]
-
-    def _send_again(self, helper: Helper) -> None:
-        """Send a helper with its next use, even if this worker has one of that name."""
-        incarnation = self._remote.incarnation
-        if incarnation is not None:
-            incarnation.helpers.discard(helper.info.name)
 
     # ------------------------------------------------------------ the worker
     def status(self) -> WorkerInfo:
@@ -183,6 +182,35 @@ class Bridge(Sessions):
         self._need("restart")
         self._remote.restart()
         return self.status()
+
+    def reload(self, module: str | Module | ModuleType) -> Module:
+        """Load an edited module again in the worker, without losing what is held there.
+
+        Of a package, what is imported of it is loaded again first, deepest first; what is not
+        imported yet is imported. Other modules that have taken names from it with `from` keep
+        the old ones until they are loaded again as well. Objects made before keep their old
+        class, and names that are no longer in the file stay in the module: `restart()` starts
+        from nothing.
+
+        Args:
+            module: its name, a module handle, or the module of that name here.
+
+        Returns:
+            The module handle.
+
+        Raises:
+            BridgeUsageError: that is no module's name, or none that can be loaded again.
+            ModuleNotFoundError: the worker has no such module, or its file is gone.
+            Exception: what the module raises, such as a SyntaxError with its file and line.
+        """
+        name = _name_of(module)
+        remote = self._remote
+        begin = start_in_module("function", _RELOADING, "reload")
+        remote.request(Call("function", f"the reload of {name!r}", begin, [name], {}))
+        for helper in list(remote.helpers.values()):
+            if helper.comes_from(name):
+                send_again(remote, helper)
+        return Module(remote, name)
 
     def subscribe(self, fn: Callable[[Event], None]) -> Callable[[], None]:
         """Call `fn` with every event from now on, in any thread; the result ends that."""
@@ -211,3 +239,18 @@ class Bridge(Sessions):
 
     def __repr__(self) -> str:
         return f"<Bridge {self._backend.name}{', closed' if self._client.closed else ''}>"
+
+
+def _name_of(module: Any) -> str:
+    """The name of a module that is given by it, by a handle, or as it is here.
+
+    Raises:
+        BridgeUsageError: it is none of these.
+    """
+    if type(module) is Module:
+        module = module._bridge_name
+    elif isinstance(module, ModuleType):
+        module = module.__name__
+    if type(module) is not str:
+        raise BridgeUsageError(f"{module!r} is no module: give its name, or a handle on it")
+    return module_name(module)

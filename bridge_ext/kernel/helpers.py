@@ -37,6 +37,8 @@ def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
         f"registered are {sorted(helpers)}."
     )
 
+    from .remote import Remote
+
 MAX_HELPER = 16 << 20
 """Bytes of a helper's pickle: it travels in the head of a message, and again to each worker."""
 
@@ -69,6 +71,13 @@ class Helper:
     def comes_from(self, module: str) -> bool:
         """Whether the function is one of a module, or of a module in that package."""
         return isinstance(self._module, str) and f"{self._module}.".startswith(f"{module}.")
+
+
+def send_again(remote: Remote, helper: Helper) -> None:
+    """Send a helper with its next use, even if this worker has one of that name."""
+    incarnation = remote.incarnation
+    if incarnation is not None:
+        incarnation.helpers.discard(helper.info.name)
 
 
 class _Path:

@@ -94,5 +94,4 @@ class Unpickler(pickle.Unpickler):
 
 
 def _cloudpickle() -> Any:
-    dependency("cloudpickle")
-    return importlib.import_module("cloudpickle.cloudpickle")
+    return dependency("cloudpickle").cloudpickle

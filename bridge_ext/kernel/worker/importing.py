@@ -7,21 +7,31 @@ import difflib
 import importlib
 import sys
 import types
+from time import monotonic
+
+from . import reloading
+from .editing import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    Found = tuple[str, Any, list[str]]
+
+_RELOADING = reloading.__name__
+"""Calls in it load again what was edited, so nothing needs to be said of that."""
 
 
 class Importer:
     """Finds objects by module and attribute path, remembering which modules a path begins with.
 
     Only the module of a path is remembered; attributes are read anew each time, so that a
-    monkeypatched or reloaded module is noticed.
+    monkeypatched or reloaded module is noticed. Of modules that were edited since, it tells.
     """
 
     def __init__(self) -> None:
-        self._modules: dict[tuple[str | None, str | None, str], tuple[str, Any, list[str]]] = {}
+        self._modules: dict[tuple[str | None, str | None, str], Found] = {}
+        self._watch = Watch()
 
     def find(self, exact: str | None, path: str | None, name: str) -> Any:
         """The object `name` (dots allowed) of module `exact`, or of a path that begins with one.
@@ -32,18 +42,25 @@ class Importer:
             Exception: whatever importing the module raises.
         """
         key = (exact, path, name)
+        if monotonic() >= self._watch.due and exact != _RELOADING:
+            self._watch.tell()
         known = self._modules.get(key)
-        if known is None or sys.modules.get(known[0]) is not known[1]:
-            known = self._modules[key] = self._split(exact, path, name)
-        obj = known[1]
-        for part in known[2]:
+        if known is not None and sys.modules.get(known[0]) is known[1]:
+            obj = known[1]
             try:
-                obj = getattr(obj, part)
-            except AttributeError as error:
-                raise _no_attribute(obj, part, error) from None
+                for part in known[2]:
+                    obj = getattr(obj, part)
+                return obj
+            except AttributeError:
+                pass  # what was an attribute may be a submodule by now
+        known = self._split(exact, path, name)
+        if exact != _RELOADING:
+            self._watch.tell()  # what that has imported is taken up as it is now
+        obj = _walk(known)
+        self._modules[key] = known
         return obj
 
-    def _split(self, exact: str | None, path: str | None, name: str) -> tuple[str, Any, list[str]]:
+    def _split(self, exact: str | None, path: str | None, name: str) -> Found:
         attributes = name.split(".") if name else []
         if exact is not None:
             return exact, import_module(exact), attributes
@@ -70,6 +87,16 @@ class Importer:
         return full, module, rest
 
 
+def _walk(found: Found) -> Any:
+    obj = found[1]
+    for part in found[2]:
+        try:
+            obj = getattr(obj, part)
+        except AttributeError as error:
+            raise _no_attribute(obj, part, error) from None
+    return obj
+
+
 def import_module(name: str) -> Any:
     """Import a module by its full name.
 
@@ -80,11 +107,11 @@ def import_module(name: str) -> Any:
     if name == "builtins":
         return builtins
     try:
-        return importlib.import_module(name)
+        return _import(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+        if not _is_missing(name, error):
             raise
-        missing = error.name
+        missing = error.name or name
     raise ModuleNotFoundError(
         f"The worker finds no module {missing!r}{_near(missing, _module_names(missing))} "
         f"Is it installed for {sys.executable}, or beside the notebook?",
@@ -95,11 +122,26 @@ def import_module(name: str) -> Any:
 def _submodule(name: str) -> Any | None:
     """The submodule of that name, or None if there is none."""
     try:
-        return importlib.import_module(name)
+        return _import(name)
     except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+        if _is_missing(name, error):
             return None
         raise
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if not _is_missing(name, error):
+            raise
+    importlib.invalidate_caches()  # its file may be newer than the last look at its folder
+    return importlib.import_module(name)
+
+
+def _is_missing(name: str, error: ModuleNotFoundError) -> bool:
+    """Whether it is this module that is missing, not one that it imports."""
+    return error.name is not None and (name == error.name or name.startswith(error.name + "."))
 
 
 def _module_names(missing: str) -> list[str]:
