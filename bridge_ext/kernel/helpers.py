@@ -62,7 +62,7 @@ class Helper:
         if not callable(source):
             raise BridgeUsageError(f"{fn!r} is no function, so it cannot be a helper")
         name = name if name is not None else getattr(source, "__name__", None)
-        if type(name) is not str or not name.replace(".", "_").isidentifier():
+        if type(name) is not str or not all(part.isidentifier() for part in name.split(".")):
             raise BridgeUsageError(f"{name!r} is no name for a helper: give name=...")
         self._module = getattr(source, "__module__", None)
         self.pickle = _pickled(source, name)
