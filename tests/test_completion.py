@@ -861,11 +861,15 @@ def look(ref, stream, module, function):
     seen = [bool(ref), ref != 1, str(ref), f"{ref}"]
     for name in ("value", "size", "shared", "broken", "described", "nope"):
         seen.append(getattr(ref, name, "nothing"))
-    for action in (len, iter, list, lambda x: x[0], lambda x: x + 1, lambda x: 1 in x, next):
+    for action in (len, iter, list, lambda x: x[0], lambda x: x + 1, lambda x: 1 in x):
         try:
-            action(stream if action is next else ref)
+            action(ref)
         except TypeError:
             seen.append(TypeError)
+    try:
+        list(stream)
+    except TypeError:
+        seen.append(TypeError)
     seen.append(getattr(module, "path", "nothing"))
     seen.append(getattr(function, "attribute", "nothing"))
     return seen

@@ -13,9 +13,9 @@ from itertools import islice
 from ..wire import searching
 from ..wire.limits import MAX_MEMBERS
 from .documents import document
+from .inbox import checked_ref
 from .introspect import SLOTS, dict_of, is_function, kind_of, mro_of, own_dict
 from .keys import columns_of, keys_of
-from .values import checked_ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
