@@ -21,6 +21,8 @@ from .wire.pickling import dump
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .remote import Remote
+
 
 def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
     """Whether there is a helper of that name.
@@ -37,7 +39,6 @@ def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
         f"registered are {sorted(helpers)}."
     )
 
-    from .remote import Remote
 
 MAX_HELPER = 16 << 20
 """Bytes of a helper's pickle: it travels in the head of a message, and again to each worker."""

@@ -157,5 +157,5 @@ def function_of_module(obj: Any) -> tuple[Any, ...] | None:
 
 
 def _stands_for(obj: Any) -> str | None:
-    """A ref or a module handle while the fault in a pickle is looked for."""
-    return repr(obj) if isinstance(obj, (Ref, Module)) else None
+    """A ref, module handle or callback while the fault in a pickle is looked for."""
+    return repr(obj) if isinstance(obj, (Ref, Module, Callback)) else None

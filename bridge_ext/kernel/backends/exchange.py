@@ -253,13 +253,7 @@ class Exchange:
             raise self._host.broken(error) from error
         if frame is None:
             raise self._host.broken(None)
-        if frame.kind == Kind.REPLY:
-            try:
-                self._replied(frame, flight)
-            except ProtocolError as error:
-                raise self._host.broken(error) from error
-        else:
-            self._take(frame, flight)
+        self._take(frame, flight)
 
     def _take(self, frame: Frame, flight: Flight) -> None:
         try:
