@@ -25,7 +25,7 @@ help:
 	@echo 'make lab          open JupyterLab on notebooks/ (ARGS=... passes options on)'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        measure against the peers (ARGS=... passes options on)'
-	@echo 'make constraints  resolve constraints.txt anew'
+	@echo 'make constraints  add what constraints.txt lacks (ARGS=--upgrade: all anew)'
 	@echo 'make clean        remove .venv, caches and build products'
 
 demo: $(STAMPS)/demo
@@ -67,11 +67,13 @@ $(STAMPS)/venv:
 	@touch $@
 
 # Universal: one file for every Python from 3.10 on, with markers where the versions differ.
+# What is pinned stays so, unless ARGS asks for `--upgrade` or `--upgrade-package NAME`.
 constraints: $(STAMPS)/venv
 	$(PIP) install --upgrade uv
-	{ sed -n '/^#/p' constraints.txt; \
-	  .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
-		--no-header --no-annotate --upgrade pyproject.toml; } > constraints.new
+	cp constraints.txt .venv/resolved
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --all-extras \
+		--no-header --no-annotate $(ARGS) --output-file .venv/resolved pyproject.toml
+	{ sed -n '/^#/p' constraints.txt; cat .venv/resolved; } > constraints.new
 	mv constraints.new constraints.txt
 
 clean:
