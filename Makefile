@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+BROWSER ?=
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
@@ -22,6 +23,7 @@ demo test: export IPYTHONDIR = $(CURDIR)/.venv/ipython
 help:
 	@echo 'make demo         run the tutorial notebook and show what it does'
 	@echo 'make test         lint, the tests, then the notebooks compared with their stored output'
+	@echo '                  (BROWSER=no: without those in a browser; CHROMIUM=path: in this one)'
 	@echo 'make lab          open JupyterLab on notebooks/ (ARGS=... passes options on)'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        measure against the peers (ARGS=... passes options on)'
@@ -31,8 +33,12 @@ help:
 demo: $(STAMPS)/demo
 	$(PY) notebooks/demo.py $(ARGS)
 
+# `-` because without a Chromium the other tests run too; those in it then fail and say why.
 test: lint $(STAMPS)/test
-	.venv/bin/pytest -q
+ifneq ($(BROWSER),no)
+	-$(PY) tests/chromium.py
+endif
+	.venv/bin/pytest -q $(if $(filter no,$(BROWSER)),-m 'not browser')
 	.venv/bin/pytest -q --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout=60 notebooks
 
@@ -77,6 +83,6 @@ constraints: $(STAMPS)/venv
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .artifacts build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name .git -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 		-type d -prune -exec rm -rf {} +
