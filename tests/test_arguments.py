@@ -639,6 +639,13 @@ def test_an_error_names_the_global_that_cannot_travel(bridge):
     assert caught.value.what == "lock"
 
 
+def test_refs_handles_and_callbacks_are_not_to_blame(bridge):
+    ref, math, here = bridge.put([1]), bridge.module("math"), bridge.callback(lambda: LOCK)
+    with pytest.raises(EncodeError) as caught:
+        bridge.call("len", [ref, math, math.sqrt, here, Box(LOCK)])
+    assert (caught.value.where, caught.value.what) == ("args[0][4].inside", "lock")
+
+
 def test_a_bridge_does_not_travel_and_the_error_says_so(bridge):
     for culprit in (bridge, bridge.options(fetch=True)):
         with pytest.raises(EncodeError, match="give refs as arguments") as caught:

@@ -235,11 +235,11 @@ def test_refs_come_as_arguments_and_results_follow_the_usual_rule(bridge):
     assert list(bridge.helper("items")) == [1, 2]
 
 
-def test_a_helper_that_holds_a_ref_is_refused(bridge):
-    rows = bridge.put([1])
-    with pytest.raises(EncodeError, match="give it refs as arguments") as caught:
-        bridge.register_helper(lambda: len(rows), "count")
-    assert caught.value.where == "Helper 'count'.__closure__['rows']"
+def test_a_helper_that_holds_what_is_a_sessions_is_refused(bridge):
+    for held in (bridge.put([1]), bridge.callback(len)):
+        with pytest.raises(EncodeError, match="give it refs and callbacks as arg") as caught:
+            bridge.register_helper(lambda held=held: held, "count")
+        assert caught.value.where == "Helper 'count'.__defaults__[0]"
     assert bridge.helpers() == []
 
 

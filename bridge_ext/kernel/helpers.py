@@ -9,6 +9,7 @@ import pickle
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
+from .callbacks import Callback
 from .errors import BridgeUsageError, EncodeError
 from .handles import Module, Ref
 from .model import HelperInfo
@@ -22,23 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .remote import Remote
-
-
-def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
-    """Whether there is a helper of that name.
-
-    Raises:
-        BridgeUsageError: there is none; near names are given.
-    """
-    if name in helpers:
-        return
-    near = difflib.get_close_matches(str(name), list(helpers), n=3)
-    hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-    raise BridgeUsageError(
-        f"There is no helper {name!r}.{hint} bridge.register_helper(fn) adds one; "
-        f"registered are {sorted(helpers)}."
-    )
-
 
 MAX_HELPER = 16 << 20
 """Bytes of a helper's pickle: it travels in the head of a message, and again to each worker."""
@@ -72,6 +56,22 @@ class Helper:
     def comes_from(self, module: str) -> bool:
         """Whether the function is one of a module, or of a module in that package."""
         return isinstance(self._module, str) and f"{self._module}.".startswith(f"{module}.")
+
+
+def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
+    """Whether there is a helper of that name.
+
+    Raises:
+        BridgeUsageError: there is none; near names are given.
+    """
+    if name in helpers:
+        return
+    near = difflib.get_close_matches(str(name), list(helpers), n=3)
+    hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+    raise BridgeUsageError(
+        f"There is no helper {name!r}.{hint} bridge.register_helper(fn) adds one; "
+        f"registered are {sorted(helpers)}."
+    )
 
 
 def send_again(remote: Remote, helper: Helper) -> None:
@@ -110,9 +110,9 @@ class _Path:
 def _pickled(fn: Any, name: str) -> bytes:
     where = f"Helper {name!r}"
     try:
-        data = dump(fn, _no_ref, None, _by_name)
+        data = dump(fn, _nothing_of_a_session, None, _by_name)
     except Exception as error:
-        path, culprit = locate(fn, where, _no_ref, _by_name)
+        path, culprit = locate(fn, where, _nothing_of_a_session, _by_name)
         raise EncodeError(path, type(culprit).__name__, str(error)) from error
     if len(data) > MAX_HELPER:
         why = (
@@ -133,9 +133,11 @@ class _Sealed:
         return open_helper, (self._name, self._data)
 
 
-def _no_ref(obj: Any) -> None:
-    if isinstance(obj, Ref):
-        raise TypeError("a helper outlives sessions and workers: give it refs as arguments")
+def _nothing_of_a_session(obj: Any) -> None:
+    if isinstance(obj, (Ref, Callback)):
+        raise TypeError(
+            "a helper outlives sessions and workers: give it refs and callbacks as arguments"
+        )
 
 
 def _by_name(obj: Any) -> tuple[Any, ...] | None:

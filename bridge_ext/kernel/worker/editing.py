@@ -107,7 +107,7 @@ class Watch:
     def _changed(self, name: str, seen: _Seen) -> bool:
         module = sys.modules.get(name)
         if module is None:
-            del self._seen[name]
+            self._seen.pop(name, None)
             self._judged.discard(name)
             return False
         if members(module).get("__spec__") is not seen.spec:  # imported or loaded again
