@@ -1,6 +1,6 @@
-"""Tab in a notebook: the words of the magics, and what follows the dots after a handle.
+"""Tab in a notebook: the words of the magics, and what follows dots and brackets after a handle.
 
-Both are matchers of IPython's completer, and do the same with jedi and without. What a handle
+These are matchers of IPython's completer, and do the same with jedi and without. What a handle
 itself has, IPython finds by itself: `dir(ref)`, and keys by `_ipython_key_completions_`.
 """
 
@@ -24,6 +24,7 @@ from .subjects import find_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from inspect import Signature
 
     from IPython.core.completer import CompletionContext
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _MAGIC = re.compile(r"(?:^|[=\s])%{1,2}(bridge|session)[ \t]+(.*)$")
 _CHAIN = re.compile(r"(?:^|[^\w.)\]}'\"])((?:[^\W\d]\w*\.)+)([^\W\d]\w*)?$")
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*$")
+_WORD = re.compile(r"(?:[^\W\d]\w*)?$")
 _PRIORITY = 200
 """Before IPython's own, which have 0 and 100: what these match is not Python code."""
 
@@ -55,11 +58,12 @@ class Completer:
     def __init__(self, extension: Extension) -> None:
         self._extension, self._shell = extension, extension.shell
         self._matchers = self._shell.Completer.custom_matchers
-        self._matchers += [self.magics, self.chains]
+        self._ours = [self.magics, self.chains, self.arguments]
+        self._matchers += self._ours
 
     def remove(self) -> None:
         """Take the matchers away."""
-        for matcher in (self.magics, self.chains):
+        for matcher in self._ours:
             if matcher in self._matchers:
                 self._matchers.remove(matcher)
 
@@ -83,6 +87,14 @@ class Completer:
         if subject is None or (subject.handle is not None and not subject.place.path):
             return _result((), "")
         return _result(completion.names(subject.place), match[2] or "")
+
+    @_matcher("bridge_ext.arguments")
+    def arguments(self, context: CompletionContext) -> dict[str, Any]:
+        """`name=` in a call of what is remote: `np.linalg.norm(x, ax`."""
+        name, word = open_call(context.text_until_cursor)
+        subject = find_subject(name.split("."), self._shell.user_ns) if name else None
+        offer = _named(subject.signature()) if subject is not None else ()
+        return {**_result(offer, word), "suppress": False}
 
     # ------------------------------------------------------------ the words of a magic
     def _bridge(self, before: list[str], word: str) -> Offer:
@@ -173,6 +185,23 @@ def _first_word(parser: Parser, before: list[str]) -> str:
     return next((w for w in words if not w.startswith("-")), "")
 
 
+def open_call(text: str) -> tuple[str, str]:
+    """The dotted name of the call that is open at the end of a text, and the word begun in it."""
+    begun = _WORD.search(text)
+    word = begun[0] if begun is not None else ""
+    before = text[: len(text) - len(word)].rstrip()
+    depth = 0
+    for at in range(len(before) - 1, -1, -1) if before.endswith(("(", ",")) else ():
+        if before[at] in ")]}":
+            depth += 1
+        elif before[at] in "([{" and depth:
+            depth -= 1
+        elif before[at] in "([{":
+            name = _DOTTED.search(before[:at]) if before[at] == "(" else None
+            return (name[0] if name else ""), word
+    return "", word
+
+
 # ---------------------------------------------------------------- paths
 def paths(client: Any, word: str) -> list[tuple[str, str]]:
     """What a path that begins with these letters can go on with: nothing is imported for it."""
@@ -197,10 +226,13 @@ def _keywords(client: Any, path: str) -> list[tuple[str, str]]:
     place = _place(client, path) or Place(client, "builtins")
     name = path[max(path.rfind("."), path.rfind(":")) + 1 :]
     found = completion.help_on(Place(client, place.root, (*place.path, name)))
-    if found is None or found.signature is None:
-        return []
+    return _named(found.signature if found is not None else None)
+
+
+def _named(signature: Signature | None) -> list[tuple[str, str]]:
     kinds = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    return [(f"{p.name}=", "param") for p in found.signature.parameters.values() if p.kind in kinds]
+    parameters = signature.parameters.values() if signature is not None else ()
+    return [(f"{p.name}=", "param") for p in parameters if p.kind in kinds]
 
 
 def _in(place: Place) -> list[tuple[str, str]]:

@@ -61,6 +61,13 @@ class Subject:
             return True
         return completion.help_on(Place(self.place.client, self.place.root)) is None
 
+    def signature(self) -> Signature | None:
+        """How it is called: as the record of the type says, or else the worker."""
+        if callable(self.stub) and hasattr(self.stub, "__signature__"):
+            return inspect.signature(getattr(self.handle, self.place.path[0]))
+        found = self._help()
+        return found.signature if found is not None else None
+
     def card(self, *, source: bool = False) -> Card:
         """What is shown of it."""
         found = self._help()

@@ -506,8 +506,12 @@ def test_help_of_a_handle_is_text_and_makes_no_call(bridge, new, ran):
 
 
 def test_what_a_worker_sends_cannot_write_to_the_terminal(bridge):
-    source = "type('T', (), {'__doc__': 'red \\x1b[31m\\x07', 'm': lambda self: 0})"
+    source = (
+        "type('T', (), {'__doc__': 'red \\x1b[31m\\x07', 'm': lambda self: 0, "
+        "'a\\x1b[31m': 1, 'two\\nlines': 2})"
+    )
     ref = bridge.call("builtins.eval", source)()
+    assert dir(ref) == ["m"]
     assert "\x1b" not in type(ref).__doc__
     assert "red" in type(ref).__doc__
 

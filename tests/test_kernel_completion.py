@@ -222,11 +222,22 @@ def test_modules_are_completed(kernel):
     assert {"first", "Second"} == complete(kernel, "t_other.")
 
 
-def test_arguments_of_what_is_remote_are_completed(ready):
-    ready.run("%config IPCompleter.use_jedi = True")
-    assert "gamma=" in complete(ready, "t_thing.method(gam")
-    assert "alpha=" in complete(ready, "t_function(al")
-    assert "keepdims=" in complete(ready, "t_norm(keep")
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("t_thing.method(gam", "gamma="),
+        ("t_thing.method(1, gamma=len([1, 2]), be", "beta="),
+        ("x = [t_thing.method(", "alpha="),
+        ("t_frame.groupby(le", "level="),
+        ("t_function(1, al", "alpha="),
+        ("t_norm(keep", "keepdims="),
+        ("t_numpy.linalg.norm([3, 4], ax", "axis="),
+        ("t_box.frame.groupby(so", "sort="),
+        ("t_thing.part.inner(", "depth="),
+    ],
+)
+def test_arguments_of_what_is_remote_are_completed(kernel, code, expected):
+    assert expected in kernel.ask("complete", code)["matches"]
 
 
 def test_what_a_cell_evaluates_is_read_as_ever(ready):
@@ -410,7 +421,7 @@ def test_load_adds_one_of_each_and_unload_takes_it_away(own):
     own.run("%load_ext bridge_ext")
     loaded = own.get(OURS)
     assert loaded != before
-    assert loaded[0] == before[0] + 2
+    assert loaded[0] == before[0] + 3
     own.run("%reload_ext bridge_ext")
     assert own.get(OURS) == loaded
     assert set(own.ask("complete", "%bridge ca")["matches"]) == {"call"}

@@ -45,7 +45,8 @@ def stubs(members: list[list[Any]], of: str, specials: list[str]) -> dict[str, A
         of: the kind of its instances, from there too.
         specials: its special methods, likewise.
     """
-    space: dict[str, Any] = {}
+    names = (member[0] for member in members)
+    space: dict[str, Any] = {"_bridge_members": tuple(n for n in names if n.isidentifier())}
     if "__getitem__" in specials:
         space["_ipython_key_completions_"] = _keys
     if of != "object" or "__call__" in specials:

@@ -91,7 +91,6 @@ def make_class(record: list[Any]) -> type[Ref]:
         "__doc__": clean_text(f"A ref on {module}.{name}.\n\n{doc or ''}"),
         "_bridge_type": clean(name.rpartition(".")[2]),
         "_bridge_module": clean(module),
-        "_bridge_members": tuple(m[0] for m in members),
         "_bridge_callable": kind != "object",
         "__hash__": Ref.__hash__,
     }
