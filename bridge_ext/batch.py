@@ -33,7 +33,7 @@ class BatchBlock:
 
     def __init__(self, remote: Remote, options: Options | None) -> None:
         self._remote, self._bound = remote, options
-        self._batch = Batch(remote)
+        self._batch = Batch(remote, options)
 
     def __enter__(self) -> BatchBlock:
         return self

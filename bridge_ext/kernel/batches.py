@@ -14,7 +14,9 @@ from .wire.codec import pack, pack_list
 from .wire.payload import join, start
 
 if TYPE_CHECKING:
+    from .handles import Ref
     from .incarnation import Incarnation
+    from .model import Options
     from .remote import Remote
     from .session import Lease, Session
 
@@ -27,16 +29,18 @@ class Batch(CallPaths[CallFuture]):
 
     Args:
         client: makes the request.
+        options: bound to the batch; those of the message are the timeout and what goes with it.
     """
 
-    def __init__(self, client: Remote) -> None:
-        self._client = client
+    def __init__(self, client: Remote, options: Options | None = None) -> None:
+        self._client, self._options = client, options
         self._incarnation: Incarnation | None = None
         self._clear()
 
     def _clear(self) -> None:
         self._calls: list[Call] = []
         self._futures: list[CallFuture] = []
+        self._targets: list[Ref | None] = []
         self._items: list[bytes] = []
         self._starts: dict[tuple[Any, ...], int] = {}
         self._packed: list[bytes] = []
@@ -69,6 +73,8 @@ class Batch(CallPaths[CallFuture]):
         future = CallFuture()
         self._calls.append(call)
         self._futures.append(future)
+        if call.target is not None and call.target.handle is not None:
+            self._targets.append(call.target.handle())  # a batch holds what its calls are on
         return future
 
     def _item(
@@ -93,7 +99,8 @@ class Batch(CallPaths[CallFuture]):
         Raises:
             BridgeError, KeyboardInterrupt: of the message as a whole; every future has it too.
         """
-        calls, futures = self._calls, self._futures
+        self._leave_out_cancelled()
+        calls, futures, targets = self._calls, self._futures, self._targets
         if not calls:
             return
         call = self._message()
@@ -106,8 +113,18 @@ class Batch(CallPaths[CallFuture]):
             for future in futures:
                 future.settle(None, error)
             raise
+        finally:
+            del targets  # held as long as the calls on them are in flight
         for one, future, outcome in zip(calls, futures, outcomes, strict=True):
+            one.errors = call.errors
             self._settle(one, future, outcome)
+
+    def _leave_out_cancelled(self) -> None:
+        wanted = [n for n, future in enumerate(self._futures) if not future.cancelled()]
+        if len(wanted) < len(self._futures):
+            self._calls = [self._calls[n] for n in wanted]
+            self._items = [self._items[n] for n in wanted]
+            self._futures = [self._futures[n] for n in wanted]
 
     def _message(self) -> Call:
         count, fields = start("batch", {})
@@ -117,9 +134,12 @@ class Batch(CallPaths[CallFuture]):
             "batch",
             f"a batch of {len(self._calls):,} call{plural}",
             (count + 1, fields + pack("args") + items),
+            options=self._options,
             fetch=True if self._fetches else None,
         )
         call.has_refs = True
+        if any(one.has_refs for one in self._calls):
+            call.made_for = self._incarnation  # in another worker the refs are of other objects
         call.raw_buffers = self._buffers
         call.helper = self._helpers or None
         call.also = [session for session, _ in self._sessions.values()]

@@ -9,6 +9,7 @@ from .backends.base import Late, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .incarnation import Incarnation
     from .model import Options
     from .refs import RefState
     from .session import Session
@@ -33,6 +34,7 @@ class Call(Request):
     Attributes:
         also, raw_buffers: sessions that it names beside its own, and buffers that its start
             refers to; a batch has them.
+        made_for: the only worker that can take it, if it was encoded before it was sent.
         fetched: what becomes of the result, options considered.
         errors: what callbacks of it have raised, by number.
         repeated, asked_again: whether it was sent again, after a death or a session's end.
@@ -47,6 +49,7 @@ class Call(Request):
         "fetched",
         "has_refs",
         "kwargs",
+        "made_for",
         "name",
         "options",
         "patience",
@@ -87,6 +90,7 @@ class Call(Request):
         self.session = None
         self.also: Sequence[Session] = ()
         self.raw_buffers: Sequence[Any] = ()
+        self.made_for: Incarnation | None = None
         self.repeated = self.asked_again = False
         self.errors: dict[int, BaseException] = {}
 

@@ -159,6 +159,10 @@ class Client(Supervisor):
         incarnation: Incarnation,
     ) -> None:
         """Make the request of a call: its payload, its buffers and where it goes."""
+        made_for = call.made_for
+        if made_for is not None and made_for is not incarnation:
+            loss = self.bury(made_for)
+            raise WorkerDiedError(loss.how, call.text, loss.sessions, loss.refs)
         call.origin, call.session = scope, session if not call.also else [session, *call.also]
         call.fetched = options.fetch if call.fetch is None else call.fetch
         buffers = [*call.raw_buffers]
