@@ -101,8 +101,9 @@ class ControlLine:
             Died, TimedOut, Interrupted: as `Connection.call`.
         """
         releases, declarations = outgoing(request.session, request.helper)
-        if request.session is not None:  # what the data channel has told may not be read yet
-            declarations = [["session", *request.session.spec()], *(declarations or ())]
+        session = request.session  # what the data channel has told of it may not be read yet
+        named = session if type(session) is list else [session] if session is not None else []
+        declarations = [*(["session", *one.spec()] for one in named), *(declarations or ())]
         origin = request.origin
         if origin.context is None:
             origin.context = origin.output()

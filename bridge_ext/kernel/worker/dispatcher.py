@@ -11,6 +11,7 @@ from ..wire.limits import INLINE_LIMIT
 from ..wire.loading import malformed
 from ..wire.payload import check
 from .environment import set_environment
+from .failure import NUMBER
 from .handlers import ANYWHERE, HANDLERS
 from .holding import Spec
 from .importing import Importer
@@ -194,7 +195,7 @@ class Dispatcher:
         if status == 0:
             return value
         error = value if isinstance(value, BaseException) else RemoteError(*answer["failure"])
-        error._bridge_number = number  # type: ignore[attr-defined]
+        object.__setattr__(error, NUMBER, number)
         raise error
 
 

@@ -20,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+NUMBER = "_bridge_number"
+"""Attribute of an exception that a callback has raised: by it the kernel knows its own again."""
 _BUDGET = 1 << 20
 """Bytes of an exception's arguments and of its attributes; beyond it they travel as text."""
 
@@ -27,13 +29,14 @@ _BUDGET = 1 << 20
 def encode_failure(error: BaseException, hidden: frozenset[str] = frozenset()) -> list[Any]:
     """An exception as plain data; frames of files in `hidden` are left out of its traceback."""
     if isinstance(error, BridgeError) and name_of(type(error)) in _OWN:
-        return ["", name_of(type(error)), _plain(list(error.args)), {}, str(error), "", "own"]
+        args, number = _plain(list(error.args)), _number(error)
+        return ["", name_of(type(error)), args, number, str(error), "", "own"]
     kind = "exception" if isinstance(error, Exception) else "other"
     return [
         module_of(type(error)),
         name_of(type(error)),
         _plain(_arguments(error)),
-        _plain(_attributes(error)),
+        {**_plain(_attributes(error)), **_number(error)},
         _text(error),
         _traceback(error, hidden),
         kind,
@@ -55,6 +58,11 @@ def _attributes(error: BaseException) -> dict[str, Any]:
     if isinstance(error, (AttributeError, NameError, ImportError)) and type(error.name) is str:
         out["name"] = error.name
     return out
+
+
+def _number(error: BaseException) -> dict[str, Any]:
+    number = error.__dict__.get(NUMBER)
+    return {} if number is None else {NUMBER: number}
 
 
 def _arguments(error: BaseException) -> list[Any]:
