@@ -71,12 +71,14 @@ class Serving(Handlers):
             self.inbox = Inbox(shared.store, shared.host.ask)
         self._buffers = frame.buffers
         try:
-            if running.enter(call_id):
-                return call_id, _CANCELLED, []
-            shared.host.begin_output(call_id)
-            if declarations is not None:
+            cancelled = running.enter(call_id)
+            if not cancelled:
+                shared.host.begin_output(call_id)
+            if declarations is not None:  # which are not sent again, so they hold all the same
                 with malformed("declarations"):
                     shared.declare(declarations)
+            if cancelled:
+                return call_id, _CANCELLED, []
             return (call_id, *self._serve(frame.body, cell))
         except SessionEnded as ended:
             return call_id, pack([3, ended.reason]), []
