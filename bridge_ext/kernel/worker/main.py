@@ -158,7 +158,10 @@ class Worker(Host):
                     die()
                 if frame.kind == Kind.GOODBYE:
                     return
-                self._take(frame, serving)
+                if frame.kind == Kind.ANSWER:
+                    self._asker.heard(frame)  # too late: the call that asked was stopped meanwhile
+                else:
+                    self._take(frame, serving)
                 frame = None
         except (OSError, ProtocolError) as error:
             if self._forked:
