@@ -168,6 +168,7 @@ class Board:
             return flight
 
     def running(self) -> Flight | None:
-        """The call that runs in the worker: the oldest that is not in a callback."""
+        """The call that runs in the worker: the oldest, but one whose callback runs comes last."""
         with self._lock:
-            return next((f for f in self.pending.values() if not f.answering), None)
+            flights = list(self.pending.values())
+        return next((f for f in flights if not f.answering), flights[-1] if flights else None)
