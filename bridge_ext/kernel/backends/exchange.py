@@ -102,6 +102,8 @@ class Exchange:
                 if flight.reply is not None:
                     return flight.reply
                 self._answer(flight)
+        except Died as died:
+            raise flight.ended(died) from None
         finally:
             asks = board.leave(flight, self._host.death is not None)
             if asks:
@@ -187,7 +189,7 @@ class Exchange:
         """The worker has died: nobody without a thread waits for it any more."""
         self.sender.abandon()
         for flight in self.board.passive():
-            self._land(flight, death)
+            self._land(flight, flight.ended(death))
 
     # ------------------------------------------------------------ the bridge's own thread
     def read_in_background(self, ready: bool) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..wire.framing import Frame
-    from .base import Deadline, Reply, Request, Waiting
+    from .base import Deadline, Died, Reply, Request, Waiting
     from .stopping import Course
 
 
@@ -70,6 +70,10 @@ class Flight:
         if self.asks is None:
             self.asks = deque()
         self.asks.append(frame)
+
+    def ended(self, died: Died) -> Exception:
+        """What its caller is told when the worker has died."""
+        return died if self.course is None else self.course.ended(died)
 
     @property
     def reads(self) -> bool:

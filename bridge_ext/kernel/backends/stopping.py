@@ -18,6 +18,10 @@ from enum import Enum
 
 from .base import Interrupted, TimedOut
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .base import Died
+
 GRACE = 2.0
 """Seconds from a cancel until the user is told, or a call that timed out is given up."""
 
@@ -69,13 +73,15 @@ class Course:
     Attributes:
         phase: where it is.
         error: what to raise for an interrupt.
+        killed: whether its worker is ended for it.
     """
 
-    __slots__ = ("_since", "error", "phase")
+    __slots__ = ("_since", "error", "killed", "phase")
 
     def __init__(self) -> None:
         self.phase = Phase.FLYING
         self.error: BaseException = KeyboardInterrupt()
+        self.killed = False
         self._since = 0.0
 
     def happens(self, what: Happening) -> Action:
@@ -83,6 +89,7 @@ class Course:
         self.phase, action = TABLE.get((self.phase, what), (self.phase, Action.NOTHING))
         if action is Action.CANCEL:
             self._since = time.monotonic()
+        self.killed = self.killed or action is Action.KILL
         return action
 
     @property
@@ -97,3 +104,7 @@ class Course:
         if self.phase in (Phase.LATE, Phase.GIVEN_UP):
             return TimedOut(stopped=True)
         return Interrupted(self.error)
+
+    def ended(self, died: Died) -> Exception:
+        """What a wait raises when the worker has died: an interrupt, if that is why."""
+        return Interrupted(self.error, kill=True) if self.killed else died
