@@ -65,7 +65,7 @@ class Ahead:
         items, iterator = self.items, self._iterator
         if items or self.end is True:
             return
-        due, step = 0.0, 1
+        due, step = time.monotonic() + _SLICE, 1
         try:
             while len(items) < most:
                 had = len(items)
@@ -76,13 +76,9 @@ class Ahead:
                     return
                 if not self._together:
                     return
-                now = time.monotonic()
-                if not due:
-                    due = now + _SLICE
-                elif now > due:
+                if time.monotonic() > due:
                     return
-                else:
-                    step = min(8, step * 2)
+                step = min(8, step * 2)
         except Exception as error:
             if not items:
                 raise
