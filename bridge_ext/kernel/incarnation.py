@@ -75,6 +75,10 @@ class Incarnation:
             return body  # as nearly always
         return checked(body)
 
+    def drop(self, reply: Reply) -> None:
+        """Give back the refs of a reply that nobody wants; a copy in it is not opened."""
+        Loading({**self.hooks, Ext.PICKLE: len}).load(reply.body)
+
     def take_types(self, records: list[Any]) -> None:
         """Make the handle classes of the types that a reply brought."""
         if len(self._types) > 2 * MAX_TYPES:
@@ -232,7 +236,7 @@ def _weakly(incarnation: Incarnation) -> tuple[Callable[..., Any], ...]:
     def drop(reply: Reply) -> None:
         alive = ref()
         if alive is not None:
-            alive.open(reply)
+            alive.drop(reply)
 
     def cost() -> str:
         alive = ref()
