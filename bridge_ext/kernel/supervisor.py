@@ -105,12 +105,8 @@ class Supervisor(ABC):
             if incarnation.connection.death is None:
                 return incarnation
             self.bury(incarnation)
-        held = interrupts.hold()  # or a KeyboardInterrupt could lose a process half started
-        try:
-            with self._lock:
-                return self._start()
-        finally:
-            interrupts.let_go(held)
+        with interrupts.held(), self._lock:  # or one could lose a process half started
+            return self._start()
 
     def _start(self) -> Incarnation:
         if self._closed:
@@ -141,17 +137,19 @@ class Supervisor(ABC):
 
     def end_worker(self, incarnation: Incarnation, why: str) -> Loss:
         """End a worker now; returns when it is reaped."""
-        loss = self.bury(incarnation, why)
-        incarnation.connection.kill()
+        with interrupts.held():  # or one could leave a worker behind that is buried already
+            loss = self.bury(incarnation, why)
+            incarnation.connection.kill()
         return loss
 
     def restart(self, why: str = "was restarted") -> None:
         """End the worker, politely if it is idle, and start a fresh one; what it held is lost."""
-        incarnation = self.incarnation
-        if incarnation is not None:
-            self.bury(incarnation, why)
-            incarnation.connection.close(_GRACE)
-        self.connect()
+        with interrupts.held():
+            incarnation = self.incarnation
+            if incarnation is not None:
+                self.bury(incarnation, why)
+                incarnation.connection.close(_GRACE)
+            self.connect()
 
     def interrupt(self) -> Stopped:
         """Stop what runs in the worker; the worker itself, if that was asked for and did not."""
@@ -181,6 +179,10 @@ class Supervisor(ABC):
 
     def close(self, why: str = "it was closed") -> None:
         """Release everything and end the worker; returns when it is reaped."""
+        with interrupts.held():
+            self._close(why)
+
+    def _close(self, why: str) -> None:
         with self._lock:
             if self._closed:
                 return

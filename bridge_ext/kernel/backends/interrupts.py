@@ -12,11 +12,13 @@ import signal
 import sys
 import threading
 from _thread import get_ident
+from contextlib import contextmanager
 
 from .base import Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _signal = sys.modules.get("_signal", signal)  # CPython's; elsewhere the wrapper itself
@@ -57,6 +59,16 @@ def let_go(before: Any) -> None:
     if _Note.pending and before is not _take_note:
         _Note.pending = False
         before(signal.SIGINT, sys._getframe())
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Hold SIGINT back for a block that must not be left halfway, and that ends soon."""
+    before = hold()
+    try:
+        yield
+    finally:
+        let_go(before)
 
 
 def check(before: Any) -> None:
