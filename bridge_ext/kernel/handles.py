@@ -45,10 +45,6 @@ class Ref:
         """Refuse: handles come from calls."""
         raise TypeError("a ref is made by a call of a bridge, such as bridge.new('list')")
 
-    def __del__(self) -> None:
-        state = self._bridge_state
-        state.incarnation.refs.dropped.append(state)
-
     def __repr__(self) -> str:
         return self._bridge_state.text()
 

@@ -1,8 +1,9 @@
 """The kernel's books of one worker incarnation's refs: identity, receipts, and what to give back.
 
-A handle's finalizer appends its state to a queue and does nothing else. Whoever sends next takes
-the queue: under the table's lock a state whose object has come back meanwhile keeps its handle,
-and the others give their receipts back.
+A handle that is collected is appended to a queue, and nothing else happens then: no Python code
+runs, in which an interrupt could be raised and lost. Whoever sends next takes the queue: under the
+table's lock a state whose object has come back meanwhile keeps its handle, and the others give
+their receipts back.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
 
 _PER_MESSAGE = 500_000
 """Refs given back in one message, so that a head stays far below its limit."""
+
+
+class Living(weakref.ref["Ref"]):
+    """A weak reference to a handle.
+
+    Attributes:
+        state: what the handle stands for.
+    """
+
+    __slots__ = ("state",)
+    state: RefState
 
 
 class RefState:
@@ -66,7 +78,7 @@ class RefState:
         self.receipts = 1
         self.gone = ""
         self.stream: StreamState | None = None
-        self.handle: weakref.ref[Ref] | None = None
+        self.handle: Living | None = None
 
     def text(self) -> str:
         """The ref as text: no made id, no address, none of the object's own code."""
@@ -117,8 +129,8 @@ class RefTable:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[int, RefState] = {}
-        self.dropped: deque[RefState] = deque()
-        """States whose handle was collected; filled by finalizers."""
+        self.dropped: deque[weakref.ref[Ref]] = deque()
+        """Those of handles that were collected; filled by the interpreter itself."""
 
     def receive(
         self, ref_id: int, new_state: Callable[[], RefState], new_handle: Callable[[RefState], Ref]
@@ -138,7 +150,8 @@ class RefTable:
             handle = state.handle() if state.handle is not None else None
             if handle is None:
                 handle = new_handle(state)
-                state.handle = weakref.ref(handle)
+                state.handle = Living(handle, self.dropped.append)
+                state.handle.state = state
             return handle
 
     def merge(self, state: RefState, home: RefState) -> None:
@@ -158,9 +171,12 @@ class RefTable:
         out: list[int] = []
         with self._lock:
             for _ in range(min(len(self.dropped), _PER_MESSAGE)):
-                state = self.dropped.popleft()
-                if state.handle is not None and state.handle() is not None:
+                handle = self.dropped.popleft()
+                assert isinstance(handle, Living)
+                state = handle.state
+                if state.handle is not handle:
                     continue  # the object came back, and with it a handle
+                state.handle = None  # which refers to the state: it must not wait for a collection
                 if self._states.get(state.id) is state:
                     del self._states[state.id]
                 if not state.gone and state.session.live:
