@@ -61,16 +61,17 @@ def _on_loop(loop: asyncio.AbstractEventLoop, fn: Callable[[], None]) -> bool:
 
 
 def _settle(future: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
-    if future.done():
-        return
     if isinstance(error, StopIteration):  # which a future refuses
         error = RuntimeError(f"the call raised {error!r}")
-    if isinstance(error, KeyboardInterrupt):
-        future.cancel("the call was interrupted")
-    elif error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+    try:
+        if isinstance(error, KeyboardInterrupt):
+            future.cancel("the call was interrupted")
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+    except asyncio.InvalidStateError:
+        pass  # it was cancelled, perhaps by a handler of SIGINT just now
 
 
 class _Pulse:
