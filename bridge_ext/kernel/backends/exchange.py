@@ -102,8 +102,6 @@ class Exchange:
                 if flight.reply is not None:
                     return flight.reply
                 self._answer(flight)
-        except Died as died:
-            raise flight.ended(died) from None
         finally:
             asks = board.leave(flight, self._host.death is not None)
             if asks:

@@ -126,6 +126,8 @@ class LocalConnection(Connection):
                 self._exchange.board.drop(reply)
                 raise flight.course.verdict()
             return finish(reply)
+        except Died as died:
+            raise flight.ended(died) from None
         finally:
             if flight.held is not None:
                 interrupts.let_go(flight.held)
