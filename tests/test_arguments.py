@@ -824,3 +824,33 @@ def test_an_error_names_the_notebooks_global_by_its_name(kernel):
     kernel.run("def calls(): return bridge.call('len', [])")
     cell = kernel.fail("run(calls)")
     assert "args[0].__globals__['bridge'] (Bridge) cannot travel" in cell.traceback
+
+
+def test_a_class_goes_with_its_last_instance(local):
+    def make():
+        ballast = bytes(1000)
+
+        class Goes:
+            def size(self):
+                return len(ballast)
+
+        return Goes()
+
+    def count():
+        import gc
+
+        gc.collect()
+        return sum(cls.__name__ == "Goes" for cls in object.__subclasses__())
+
+    local.register_helper(count, "count")
+    for _ in range(3):
+        assert local.put(make()).size() == 1000
+    assert local.helper("count") == 0
+
+
+def test_an_object_that_cannot_come_here_is_named_down_to_its_culprit(local):
+    ref = local.call("eval", "[1, {'lock': __import__('threading').Lock()}]")
+    kept = local.options(fetch=False).call("eval", "[1, {'lock': __import__('threading').Lock()}]")
+    assert ref[0] == 1
+    with pytest.raises(bridge_ext.EncodeError, match=r"The result\[1\]\['lock'\] \(_thread.lock\)"):
+        local.fetch(kept)

@@ -60,6 +60,10 @@ class Importer:
         self._modules[key] = known
         return obj
 
+    def tell(self) -> None:
+        """Say which modules were edited since."""
+        self._watch.tell()
+
     def _split(self, exact: str | None, path: str | None, name: str) -> Found:
         attributes = name.split(".") if name else []
         if exact is not None:

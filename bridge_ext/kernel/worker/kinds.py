@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 
 from ..wire.limits import MAX_TYPES
 from .introspect import type_record
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 class TypeInfo:
     """What is known of a type whose instances are held: its number, and whether it streams."""
 
-    __slots__ = ("id", "stream", "type")
+    __slots__ = ("id", "stream")
 
-    def __init__(self, t: type, number: int, stream: bool) -> None:
-        self.type, self.id, self.stream = t, number, stream
+    def __init__(self, number: int, stream: bool) -> None:
+        self.id, self.stream = number, stream
 
 
 class TypeTable:
@@ -30,7 +31,7 @@ class TypeTable:
     """
 
     def __init__(self) -> None:
-        self._known: dict[int, TypeInfo] = {}
+        self._known: dict[int, tuple[weakref.ref[type], TypeInfo]] = {}
         self._last = 0
         self._lock = threading.Lock()
         self.data: list[list[Any]] = []
@@ -39,19 +40,26 @@ class TypeTable:
     def info(self, t: type) -> TypeInfo:
         """The number of a type; its record goes out with the next reply."""
         known = self._known.get(id(t))
-        if known is not None:
-            return known
+        if known is not None and known[0]() is t:
+            return known[1]
         with self._lock:
             self._last += 1
             number = self._last
         record = type_record(t, number)
-        info = TypeInfo(t, number, "__next__" in record[4])
-        if len(self._known) < MAX_TYPES:
-            self._known[id(t)] = info
+        info = TypeInfo(number, "__next__" in record[4])
         with self._lock:
+            if len(self._known) >= MAX_TYPES:
+                self._forget_dead()
+            if len(self._known) < MAX_TYPES:  # not held: a class may hold what it was made with
+                self._known[id(t)] = weakref.ref(t), info
             self.data.append(record)
             self.control.append(record)
         return info
+
+    def _forget_dead(self) -> None:
+        """Make room; the lock is held."""
+        for key in [key for key, (ref, _) in self._known.items() if ref() is None]:
+            del self._known[key]
 
     def take_data(self) -> list[list[Any]] | None:
         """The records for a frame of the data channel; the caller holds its send lock."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import types
 
 from ..errors import EncodeError
 from ..wire.codec import Lowering, TooLarge, pack
+from ..wire.culprits import locate
 from ..wire.limits import MAX_BODY
 from ..wire.marks import Ext
-from ..wire.own import dependency, msgpack
+from ..wire.own import msgpack
+from ..wire.pickling import dump
 from .introspect import module_of, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import pickle
     from typing import Any
 
     from ..wire.framing import Buffer
@@ -172,13 +174,17 @@ class Outbox:
             pass
         buffers: list[pickle.PickleBuffer] = []
         try:
-            cloudpickle = dependency("cloudpickle")
-            data = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+            data = dump(value, _nothing, buffers)
         except Exception as error:
+            where, culprit = locate(value, "The result", _nothing)
             why = f"it cannot be pickled ({type(error).__name__}: {error}); keep it as a ref"
-            raise EncodeError("The result", _full_name(type(value)), why) from error
+            raise EncodeError(where, _full_name(type(culprit)), why) from error
         packed = msgpack.ExtType(Ext.PICKLE, pack([data, self.first_buffer, []]))
         return pack([0, packed]), [b.raw() for b in buffers]
+
+
+def _nothing(obj: Any) -> None:
+    """A result is pickled whole."""
 
 
 class _NotPlain(Exception):

@@ -130,7 +130,11 @@ class Serving(Handlers):
                 target = payload.get("instance") or payload.get("stream_ref")
                 if target is not None:
                     self._target(target, session)  # before anything of a pickle is opened
-                inbox.unpickle(payload, self._buffers)
+                try:
+                    inbox.unpickle(payload, self._buffers)
+                except Exception:
+                    self.shared.importer.tell()  # it may want what an edited module has by now
+                    raise
             return handler(self, payload, session, cell)
         finally:
             running.window = False
