@@ -852,5 +852,5 @@ def test_an_object_that_cannot_come_here_is_named_down_to_its_culprit(local):
     ref = local.call("eval", "[1, {'lock': __import__('threading').Lock()}]")
     kept = local.options(fetch=False).call("eval", "[1, {'lock': __import__('threading').Lock()}]")
     assert ref[0] == 1
-    with pytest.raises(bridge_ext.EncodeError, match=r"The result\[1\]\['lock'\] \(_thread.lock\)"):
+    with pytest.raises(EncodeError, match=r"The result\[1\]\['lock'\] \(_thread.lock\)"):
         local.fetch(kept)
