@@ -361,11 +361,13 @@ def test_a_stream_sends_items_until_they_are_taken(books):
     def ask(most, position):
         return books.ask("stream_next", following, [most, position])
 
-    assert ask(2, 0) == [0, [0, [0, 1], False]]
-    assert ask(9, 0) == [0, [0, [0, 1], False]], "nothing was taken, so it is sent again"
-    assert ask(9, 1) == [0, [1, [1], False]]
-    assert ask(9, 2) == [0, [2, [2, 3], True]]
-    assert ask(9, 4) == [0, [4, [], True]]
+    assert ask(9, 0) == [0, [0, [0], False, False]], "the first comes alone"
+    assert ask(9, 0) == [0, [0, [0], False, False]], "nothing was taken, so it is sent again"
+    assert ask(2, 1) == [0, [1, [1, 2], False, False]]
+    assert ask(9, 2) == [0, [2, [2], False, False]]
+    assert ask(9, 3) == [0, [3, [3], True, False]]
+    assert ask(9, 4) == [0, [4, [], True, False]], "the end has not been taken"
+    assert ask(9, 5) == [0, [5, [], True, False]], "so the iterator is asked again"
 
 
 def test_output_appears_where_the_call_was_made(books, monkeypatch):

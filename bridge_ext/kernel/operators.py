@@ -79,6 +79,8 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 }
 for _special in _MAKERS.values():
     _special.__annotations__ = {}  # completers would take `Any` for the class of the result
+_STREAMS_OWN = ("__iter__", "__length_hint__")
+"""What a stream does itself; a hint would be a trip that `list` makes for each."""
 
 
 def make_class(record: list[Any]) -> type[Ref]:
@@ -96,7 +98,7 @@ def make_class(record: list[Any]) -> type[Ref]:
     }
     space.update(stubs(members, kind, specials))
     for special in specials:
-        if special in _MAKERS and not (stream and special == "__iter__"):
+        if special in _MAKERS and not (stream and special in _STREAMS_OWN):
             space[special] = _MAKERS[special]
     base = StreamRef if stream else Ref
     return type(base.__name__, (base,), space)

@@ -181,6 +181,8 @@ class RefTable:
                     del self._states[state.id]
                 if not state.gone and state.session.live:
                     out += (state.id, state.receipts)
+                    if state.stream is not None:
+                        state.stream.give_back(state)  # it may be kept, or held there
                     if ended is not None:
                         ended(state)
                 state.receipts = 0

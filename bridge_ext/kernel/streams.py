@@ -11,7 +11,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .errors import BridgeUsageError
-from .failures import rebuild
 from .handles import Ref
 from .onlookers import onlooker
 from .wire.loading import malformed
@@ -19,6 +18,7 @@ from .wire.loading import malformed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from .call import Call
     from .refs import RefState
 
 _MOST = 1024
@@ -32,19 +32,20 @@ class StreamState:
         items: those, the oldest first.
     """
 
-    __slots__ = ("_end", "_filler", "_filling", "_received", "items")
+    __slots__ = ("_end", "_filler", "_filling", "_received", "_shared", "items")
 
     def __init__(self) -> None:
         self.items: deque[Any] = deque()
         self._received = 0
         self._end: Any = False
+        self._shared = False
         self._filling = threading.Lock()
         self._filler = 0
 
     def give_back(self, state: RefState) -> None:
         """The stream is used in the worker: what was not taken here goes on there."""
         if self._received:
-            self._received -= len(self.items)
+            self._received -= len(self.items) + (self._end is not False)
             self.items.clear()
             self._end = False
             state.incarnation.streamed(state.id, self._received)
@@ -58,10 +59,10 @@ class StreamState:
         self._begin()
         try:
             while not self.items:
-                self._check_end()
+                self._check_end(StopIteration)
                 call = state.client.stream_call(state, _MOST, self._received)
-                self._take(state.client.request(call))
-            return self.items.popleft()
+                self._take(state, call, state.client.request(call))
+            return self._first(state)
         finally:
             self._finish()
 
@@ -77,27 +78,32 @@ class StreamState:
             await pause()
         try:
             while not self.items:
-                if self._end is True:
-                    raise StopAsyncIteration
-                self._check_end()
+                self._check_end(StopAsyncIteration)
                 call = state.client.stream_call(state, _MOST, self._received)
-                self._take(await arequest(state.client, call))
-            return self.items.popleft()
+                self._take(state, call, await arequest(state.client, call))
+            return self._first(state)
         finally:
             self._finish()
 
-    def _check_end(self) -> None:
-        if self._end is True:
-            raise StopIteration
-        if self._end is not False:
-            failure, self._end = self._end, False
-            raise rebuild(failure)
+    def _check_end(self, stop: type[Exception]) -> None:
+        """Raise what comes after the items; whoever asks again is told by the iterator itself."""
+        end, self._end = self._end, False
+        if end is not False:
+            raise stop if end is True else end
 
-    def _take(self, reply: Any) -> None:
+    def _take(self, state: RefState, call: Call, reply: Any) -> None:
         with malformed("items of a stream"):
-            position, items, self._end = reply
+            position, items, end, self._shared = reply
+            self._received = position + len(items) + (end is not False)
+            self._end = end if type(end) is bool else state.client.raised(end, call)
             self.items.extend(items)
-            self._received = position + len(items)
+
+    def _first(self, state: RefState) -> Any:
+        item = self.items.popleft()
+        if self._shared:
+            taken = self._received - len(self.items) - (self._end is not False)
+            state.incarnation.streamed(state.id, taken)
+        return item
 
     def _begin(self) -> None:
         if self._filler == threading.get_ident():
@@ -120,9 +126,10 @@ class StreamRef(Ref):
     """A handle on an iterator in a worker; iterating it takes the items there.
 
     Generators, `itertools`, `map`, `zip`, `filter` and what `bridge.stream` makes are read ahead,
-    from the first item asked for; anything else (a file, a cursor) keeps its place. An error comes
-    at its place, after the items before it. `for`, `async for` and `next` go on where the last one
-    stopped; the iterator is closed when its last handle goes.
+    from the first item asked for; anything else (a file, a cursor), and what something else in the
+    worker holds too, keeps its place. An error comes at its place, after the items before it.
+    `for`, `async for` and `next` go on where the last one stopped; the iterator is closed when its
+    last handle goes.
     """
 
     __slots__ = ()
@@ -136,6 +143,8 @@ class StreamRef(Ref):
         state = self._bridge_state
         stream = state.stream
         assert stream is not None
+        if state.gone or not state.session.live:
+            state.check()
         try:
             return stream.items.popleft()
         except IndexError:
@@ -148,6 +157,7 @@ class StreamRef(Ref):
         state = self._bridge_state
         stream = state.stream
         assert stream is not None
+        state.check()
         if stream.items:
             return stream.items.popleft()
         return await stream.anext(state)

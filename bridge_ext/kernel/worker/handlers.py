@@ -6,10 +6,12 @@ comes from, and gives the body of the reply with its buffers.
 
 from __future__ import annotations
 
+from itertools import islice
+
 from ..errors import BridgeUsageError, ProtocolError, SessionFullError, SessionMismatchError
 from ..wire.codec import TooLarge, pack
 from ..wire.payload import CallType
-from .ahead import ahead_of, seen
+from .ahead import REPLAYS, ahead_of, seen
 from .display import mime_bundle
 from .failure import encode_failure
 from .importing import uncallable
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from .holding import Entry, Released, Session
     from .inbox import Inbox
     from .outbox import Outbox
+    from .running import Running
 
     Answer = tuple[bytes, list[Buffer]]
     Payload = dict[str, Any]
@@ -37,6 +40,7 @@ class Handlers:
     shared: Dispatcher
     inbox: Inbox
     outbox: Outbox
+    running: Running
 
     def run_batch(self, starts: list[Payload], items: list[Any], cell: str) -> Answer:
         """Run the calls of a batch, see `serving`."""
@@ -119,28 +123,36 @@ class Handlers:
         made = self._callable(payload)(*payload["args"], **payload["kwargs"])
         stream = made if hasattr(type(made), "__anext__") else iter(made)
         answer = self.outbox.reply(stream, False, session, cell)
-        entry = self.shared.store.entry_for(session, stream)
-        ahead_of(entry, asked=True)
+        if type(stream) not in REPLAYS:
+            ahead_of(self.shared.store.entry_for(session, stream), asked=True)
         return answer
 
     def _stream_next(self, payload: Payload, session: Session, cell: str) -> Answer:
-        """`[position, items, end]`; the end is False (more), True, or a failure."""
+        """`[position, items, end, shared]`, see `Outbox.items`."""
         most, position = payload["args"]
         ahead = ahead_of(self._target(payload["stream_ref"], session))
-        ahead.acknowledge(position)
-        ahead.gather(most)
-        items = list(ahead.items)[:most]
-        fetch = payload.get("fetch")
-        whole = len(items) == len(ahead.items)
-        end: Any = whole and ahead.end
-        if isinstance(end, Exception):
-            end = encode_failure(end, self.shared.hidden)
-        try:
-            return self.outbox.items(ahead.position, items, end, fetch, session, cell)
-        except (TooLarge, RecursionError, SessionFullError):
-            if len(items) == 1:
-                raise
-        return self.outbox.items(ahead.position, items[:1], False, fetch, session, cell)
+        ahead.gather(most, ahead.acknowledge(position), self._is_real)
+        shared, fetch = ahead.shared, payload.get("fetch")
+        items = list(islice(ahead.items, 1 if shared else min(most, ahead.fits)))
+        while True:
+            end: Any = len(items) == len(ahead.items) and ahead.end
+            if isinstance(end, BaseException):
+                end = encode_failure(end, self.shared.hidden)
+            rest = [end, shared]
+            try:
+                answer = self.outbox.items(ahead.position, items, rest, fetch, session, cell)
+            except (TooLarge, RecursionError, SessionFullError):
+                if len(items) == 1:
+                    raise
+                ahead.fits = len(items) // 2
+                del items[ahead.fits :]
+            else:
+                ahead.fits = max(ahead.fits, min(most, len(items) * 2))
+                return answer
+
+    def _is_real(self) -> bool:
+        """Whether a KeyboardInterrupt was not raised by the code itself."""
+        return self.running.stopped or self.shared.host.in_process
 
     # ------------------------------------------------------------ objects
     def _put(self, payload: Payload, session: Session, cell: str) -> Answer:
@@ -149,7 +161,7 @@ class Handlers:
 
     def _fetch(self, payload: Payload, session: Session, cell: str) -> Answer:
         (ref,) = payload["args"]
-        return self.outbox.copy(self._target(ref, session).obj)
+        return self.outbox.copy(seen(self._target(ref, session)))
 
     def _keep(self, payload: Payload, session: Session, cell: str) -> Answer:
         ref, name = payload["args"]

@@ -12,6 +12,7 @@ from ..wire.limits import MAX_BODY
 from ..wire.marks import Ext
 from ..wire.own import msgpack
 from ..wire.pickling import dump
+from .ahead import REPLAYS
 from .introspect import module_of, name_of
 
 TYPE_CHECKING = False
@@ -67,21 +68,25 @@ class Outbox:
         self,
         position: int,
         items: list[Any],
-        end: Any,
+        rest: list[Any],
         fetch: bool | None,
         session: Session,
         cell: str,
     ) -> tuple[bytes, list[Buffer]]:
-        """A reply with items of a stream, and what comes after them: `[position, items, end]`.
+        """A reply with items of a stream: `[position, items, end, shared]`.
+
+        `position` is how many items and ends came before them; `end` is what comes after them:
+        False (nothing is known), True (no more) or a failure; `shared` says that code in the worker
+        may take items as well, so that it has to be told at once what was taken.
 
         Raises:
             TooLarge: together they are more than travels by value; give fewer.
             SessionFullError: their refs do not fit; nothing is held.
         """
         if fetch is True:
-            return self.copy([position, items, end])
+            return self.copy([position, items, *rest])
         if fetch is None and _SCALARS.issuperset(map(type, items)):
-            return pack([0, [position, items, end]]), []
+            return pack([0, [position, items, *rest]]), []
         draft = self._store.draft(session)
         lowered: Any
         if fetch is False:
@@ -90,7 +95,7 @@ class Outbox:
             lowered = [self._one(items[0], draft)]
         else:
             lowered = self._lowered(items, draft)
-        body = pack([0, [position, lowered, end]])
+        body = pack([0, [position, lowered, *rest]])
         self._running.window = False
         self._store.admit(session, draft, cell)
         return body, []
@@ -145,9 +150,13 @@ class Outbox:
         return body if len(body) <= self._inline_limit else None
 
     def _leaf(self, obj: Any, draft: Draft) -> Any:
+        ahead = None
+        if type(obj) in REPLAYS:
+            obj, ahead = obj.bridge_original, obj.bridge_ahead
         if type(obj) is types.ModuleType and sys.modules.get(obj.__name__) is obj:
             return msgpack.ExtType(Ext.MODULE, obj.__name__.encode())
         entry = draft.add(obj)
+        entry.ahead = entry.ahead or ahead
         spec = draft.session.spec
         length, shape, nbytes, estimated = entry.facts
         return msgpack.ExtType(
