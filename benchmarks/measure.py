@@ -27,6 +27,11 @@ class Sizes(NamedTuple):
     other_refs: int
     many_refs: int
     chunk: int
+    items: int
+    batch: int
+    callbacks: int
+    output_mb: int
+    interrupts: int
     repeats: int
     imports: int
     cells: int
@@ -40,6 +45,11 @@ FULL = Sizes(
     other_refs=200_000,
     many_refs=1_000_000,
     chunk=20_000,
+    items=100_000,
+    batch=10_000,
+    callbacks=1_000,
+    output_mb=64,
+    interrupts=15,
     repeats=5,
     imports=10,
     cells=5_000,
@@ -52,6 +62,11 @@ QUICK = Sizes(
     other_refs=10_000,
     many_refs=20_000,
     chunk=5_000,
+    items=20_000,
+    batch=1_000,
+    callbacks=100,
+    output_mb=4,
+    interrupts=3,
     repeats=3,
     imports=3,
     cells=1_000,
@@ -82,11 +97,17 @@ def elapsed_ms(action: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - began) / 1e6
 
 
+def expect(actual: object, wanted: object) -> None:
+    """Refuse a figure that was measured on a wrong result."""
+    if actual != wanted:
+        raise ValueError(f"the worker answered {actual!r:.80}, expected {wanted!r:.80}")
+
+
 def latency(call: Callable[[], object], sizes: Sizes) -> Figures:
     """Time ``call`` call by call, warm: ``sizes.calls`` of them or a sixth of the budget."""
     allowed_ns = int(sizes.budget_s / 6 * 1e9)
-    _repeat(call, max(sizes.calls // 30, 20), allowed_ns // 2)
-    taken = _repeat(call, sizes.calls, allowed_ns)
+    repeat(call, max(sizes.calls // 30, 20), allowed_ns // 2)
+    taken = repeat(call, sizes.calls, allowed_ns)
     return {
         "median_us": median(taken) / 1e3,
         "p99_us": quantile(taken, 0.99) / 1e3,
@@ -95,7 +116,8 @@ def latency(call: Callable[[], object], sizes: Sizes) -> Figures:
     }
 
 
-def _repeat(call: Callable[[], object], times: int, allowed_ns: int) -> list[int]:
+def repeat(call: Callable[[], object], times: int, allowed_ns: int) -> list[int]:
+    """Nanoseconds of each of up to ``times`` calls, fewer where the time allowed runs out."""
     clock = time.perf_counter_ns
     taken: list[int] = []
     end = clock() + allowed_ns

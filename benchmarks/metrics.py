@@ -35,6 +35,21 @@ class Metric(NamedTuple):
 CALL_TARGETS = (Target(2.0, FLOOR), Target(1.0, "managers"))
 OBJECT_TARGETS = (Target(60.0),)
 
+
+def _flows(placement: str) -> tuple[Metric, ...]:
+    """What many small things cost, and the other ways to call."""
+    return (
+        # 1,000,000 items, 100,000 calls and 50 MB a second
+        Metric("an item of a stream", "stream", "item_us", "us", placement, (Target(1.0),)),
+        Metric("a call in a batch", "batch", "call_us", "us", placement, (Target(10.0),)),
+        Metric("1 MB of printed lines", "output", "mb_ms", "ms", placement, (Target(20.0),)),
+        Metric("await acall", "acall", "ratio", "times the call", placement, (Target(3.0),)),
+        Metric("a callback", "callback", "ratio", "times the call", placement),
+        Metric("SIGINT during time.sleep", "interrupt", "sleep_ms", "ms", placement),
+        Metric("SIGINT during a Python loop", "interrupt", "loop_ms", "ms", placement),
+    )
+
+
 METRICS = (
     Metric("scalar call", "scalar", "median_us", "us", PINNED, CALL_TARGETS),
     Metric("scalar call", "scalar", "median_us", "us", FREE, CALL_TARGETS),
@@ -50,6 +65,8 @@ METRICS = (
     Metric("the same beside 200,000", "sessions", "beside_ms", "ms", PINNED, (Target(10.0),)),
     Metric("release 1,000,000 refs", "many", "release_ms", "ms", PINNED, (Target(1000.0),)),
     Metric("make a ref, 20,000 a call", "many", "make_us", "us"),
+    *_flows(PINNED),
+    *_flows(FREE),
     *(
         metric
         for placement in (PINNED, FREE)

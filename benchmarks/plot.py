@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 COLUMNS = 3
 PANEL_INCHES = (4.6, 3.0)
+LINE_INCHES = 0.2
+"""Of the panel of the targets, which has a line for each and is as wide as the picture."""
+MARGIN_LINES = 4
 OUR_COLOUR, FLOOR_COLOUR, PEER_COLOUR = "#c2410c", "#a8a29e", "#64748b"
 MISSED_COLOUR = "#991b1b"
 ROOM = 3.0
@@ -26,26 +29,24 @@ def draw(results: Results, path: Path) -> bool:
     """Write the picture; False where matplotlib is not installed or nothing was measured."""
     shared = [m for m in results.measured() if any(results.value(m, n) for n in results.peers)]
     judged = _shares(results)
-    panels = len(shared) + bool(judged)
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         return False
-    if not panels:
-        return False
-    rows = math.ceil(panels / COLUMNS)
-    figure = Figure(
-        figsize=(PANEL_INCHES[0] * COLUMNS, PANEL_INCHES[1] * rows), layout="constrained"
-    )
-    FigureCanvasAgg(figure)
-    axes = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-    for axis, metric in zip(axes, shared, strict=False):
-        _compare(axis, results, metric)
+    rows = math.ceil(len(shared) / COLUMNS)
+    heights = [PANEL_INCHES[1]] * rows
     if judged:
-        _targets(axes[len(shared)], judged)
-    for axis in axes[panels:]:
-        axis.set_visible(False)
+        heights.append(LINE_INCHES * (len(judged) + MARGIN_LINES))
+    if not heights:
+        return False
+    figure = Figure(figsize=(PANEL_INCHES[0] * COLUMNS, sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
+    for place, metric in enumerate(shared):
+        _compare(figure.add_subplot(grid[divmod(place, COLUMNS)]), results, metric)
+    if judged:
+        _targets(figure.add_subplot(grid[rows, :]), judged)
     figure.suptitle("Lower is better; logarithmic axes")
     figure.savefig(path, dpi=110)
     return True
@@ -97,6 +98,7 @@ def _dots(axis: Any, values: dict[str, float], colours: list[str]) -> None:
     axis.margins(y=0.15)
     axis.invert_yaxis()
     axis.set_xscale("log")
+    axis.xaxis.set_minor_formatter("")  # less than a decade would be all labels, over each other
     axis.set_xlim(min(values.values()) / ROOM, max(values.values()) * ROOM)
     axis.grid(axis="y", color="#e7e5e4", zorder=0)
     axis.tick_params(labelsize=8)

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def pid() -> int:
@@ -46,6 +50,25 @@ class Leaf:
 def leaves(count: int) -> list[Leaf]:
     """``count`` objects, each of which comes back as a ref."""
     return [Leaf() for _ in range(count)]
+
+
+def numbers(count: int) -> Iterator[int]:
+    """The ints below ``count``, one by one."""
+    return iter(range(count))
+
+
+def print_lines(count: int, width: int) -> None:
+    """Print ``count`` lines of ``width`` bytes, each with its newline."""
+    line = "x" * (width - 1)
+    for _ in range(count):
+        print(line)
+
+
+def spin(seconds: float) -> None:
+    """Run Python code, and nothing else, for so long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
 
 
 class Root:

@@ -6,8 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import notebook, processes, sessions
-from benchmarks.measure import MB, Figures, Sizes, latency
+from benchmarks import interrupts, notebook, processes, ratios, sessions, throughput
+from benchmarks.measure import MB, Figures, Sizes, expect, latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,12 +100,6 @@ def _drain(peer: Peer, wanted: int) -> None:
         time.sleep(0.0005)
 
 
-def expect(actual: object, wanted: object) -> None:
-    """Refuse a figure that was measured on a wrong result."""
-    if actual != wanted:
-        raise ValueError(f"the worker answered {actual!r}, expected {wanted!r}")
-
-
 class Workload(NamedTuple):
     """What to run, where the processes are placed, and how long it may take."""
 
@@ -126,6 +120,12 @@ WORKLOADS = {
     "objects": Workload(objects, (PINNED,), 90),
     "sessions": Workload(sessions.release, (PINNED,), 120),
     "many": Workload(sessions.release_many, (PINNED,), 240),
+    "stream": Workload(throughput.stream, (PINNED, FREE), 60),
+    "batch": Workload(throughput.batch, (PINNED, FREE), 60),
+    "output": Workload(throughput.output, (PINNED, FREE), 90),
+    "acall": Workload(ratios.acall, (PINNED, FREE), 60),
+    "callback": Workload(ratios.callback, (PINNED, FREE), 60),
+    "interrupt": Workload(interrupts.interrupt, (PINNED, FREE), 60),
     "import": Workload(notebook.import_extension, (PINNED, FREE), 60),
     "extension": Workload(notebook.extension, (PINNED, FREE), 60),
 }

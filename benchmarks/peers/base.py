@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Notes = dict[str, str]
 """Workload to remark."""
@@ -35,12 +35,20 @@ class Subject:
 class Peer(Subject):
     """A way to call functions and hold objects in another process.
 
-    ``scalar`` and ``method`` return what is timed, so that the timed loop holds only what a
-    user of the peer would write. ``lacks`` names the workloads that the peer has no feature
-    for, each with the reason.
+    ``scalar``, ``method`` and ``batch`` return what is timed, so that the timed loop holds only
+    what a user of the peer would write. ``lacks`` names the workloads that the peer has no
+    feature for, each with the reason.
     """
 
-    workloads: ClassVar[tuple[str, ...]] = ("start", "memory", "scalar", "method", "objects")
+    workloads: ClassVar[tuple[str, ...]] = (
+        "start",
+        "memory",
+        "scalar",
+        "method",
+        "objects",
+        "stream",
+        "batch",
+    )
     lacks: ClassVar[Notes] = {}
 
     def load(self) -> None:
@@ -75,3 +83,14 @@ class Peer(Subject):
     def drop(self, handles: list[Any]) -> None:
         """Drop all ``handles`` the way the peer wants it done; empties the list."""
         handles.clear()
+
+    def numbers(self, count: int) -> Iterable[int]:
+        """The ints below ``count``, which an iterator there gives one by one."""
+        raise NotImplementedError
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """A callable that does ``math.sqrt(4.0)`` there ``count`` times; all the results.
+
+        The calls are separate, and could each be of another function; none waits for another.
+        """
+        raise NotImplementedError

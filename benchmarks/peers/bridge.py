@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers.base import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MAX_REFS = 100_000
 """More than any workload makes in the auto-session: the default limit is about as many."""
@@ -20,7 +20,21 @@ class BridgePeer(Peer):
     label = "bridge_ext.Bridge(), one local worker"
     package = "bridge_ext"
     dist = "bridge-ext"
-    workloads = (*Peer.workloads, "sessions", "many")
+    workloads = (
+        "start",
+        "memory",
+        "scalar",
+        "method",
+        "objects",
+        "sessions",
+        "many",
+        "stream",
+        "batch",
+        "output",
+        "acall",
+        "callback",
+        "interrupt",
+    )
 
     bridge: Any
 
@@ -50,3 +64,18 @@ class BridgePeer(Peer):
     def create(self, value: int) -> Any:
         """A ref; dropping its handle frees the object with the next message."""
         return self.bridge.new("benchmarks.remote.Held", value)
+
+    def numbers(self, count: int) -> Iterable[int]:
+        """A stream, which the worker reads ahead."""
+        return self.bridge.stream("builtins.range", count)
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """One message."""
+        bridge = self.bridge
+
+        def calls() -> list[Any]:
+            with bridge.batch() as block:
+                futures = [block.call("math.sqrt", 4.0) for _ in range(count)]
+            return [future.result() for future in futures]
+
+        return calls

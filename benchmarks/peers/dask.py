@@ -22,7 +22,8 @@ class Dask(Peer):
     label = "distributed actors, LocalCluster of 1 process and 1 thread, TCP on loopback"
     package = "distributed"
     dist = "distributed"
-    notes: ClassVar[Notes] = {"objects": "one actor each"}
+    lacks: ClassVar[Notes] = {"stream": "a method of an actor returns once"}
+    notes: ClassVar[Notes] = {"objects": "one actor each", "batch": "all in flight at once"}
 
     library: Any
 
@@ -74,3 +75,8 @@ class Dask(Peer):
     def create(self, value: int) -> Any:
         """An actor."""
         return self._actor(Held, value)
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """All are submitted before the first result is read."""
+        sqrt = self.root.sqrt
+        return lambda: [future.result() for future in [sqrt(4.0) for _ in range(count)]]

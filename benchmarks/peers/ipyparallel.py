@@ -22,9 +22,13 @@ class IPyParallel(Peer):
     package = "ipyparallel"
     dist = "ipyparallel"
     lacks: ClassVar[Notes] = {
-        "objects": "no handles on objects: the engine's variables are named by hand"
+        "objects": "no handles on objects: the engine's variables are named by hand",
+        "stream": "a task returns once",
     }
-    notes: ClassVar[Notes] = {"method": "apply_sync of the function on a Reference"}
+    notes: ClassVar[Notes] = {
+        "method": "apply_sync of the function on a Reference",
+        "batch": "apply_async, all at once; map() of one function costs far less",
+    }
 
     def load(self) -> None:
         """Import the library."""
@@ -59,3 +63,8 @@ class IPyParallel(Peer):
         self.view.execute(f"from benchmarks.remote import Held; held = Held({value})", block=True)
         apply, held, get = self.view.apply_sync, self.library.Reference("held"), remote.Held.get
         return lambda: apply(get, held, "k")
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """All are sent before the first result is read."""
+        apply = self.view.apply_async
+        return lambda: [each.get() for each in [apply(math.sqrt, 4.0) for _ in range(count)]]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.peers.base import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from benchmarks.peers.base import Notes
 
 
 class Managers(Peer):
@@ -15,6 +17,8 @@ class Managers(Peer):
 
     name = "managers"
     label = "multiprocessing.managers.BaseManager, spawn, Unix socket, pickle"
+    lacks: ClassVar[Notes] = {"batch": "a proxy makes one call at a time"}
+    notes: ClassVar[Notes] = {"stream": "IteratorProxy: a trip an item"}
 
     base: Any
     manager: Any
@@ -28,11 +32,13 @@ class Managers(Peer):
     def start(self) -> None:
         """Start the manager's process and make one proxy."""
         from multiprocessing import get_context
+        from multiprocessing.managers import IteratorProxy
 
-        from benchmarks.remote import Held, Root
+        from benchmarks.remote import Held, Root, numbers
 
         self.base.register("Root", Root)
         self.base.register("Held", Held, exposed=("get",))
+        self.base.register("numbers", numbers, proxytype=IteratorProxy)
         self.manager = self.base(ctx=get_context("spawn"))
         self.manager.start()
         self.root = self.manager.Root()
@@ -53,3 +59,7 @@ class Managers(Peer):
     def create(self, value: int) -> Any:
         """A proxy; its finalizer frees the object."""
         return self.manager.Held(value)
+
+    def numbers(self, count: int) -> Iterable[int]:
+        """The library's proxy of an iterator."""
+        return self.manager.numbers(count)

@@ -21,7 +21,14 @@ class Pool(Peer):
 
     name = "pool"
     label = "concurrent.futures.ProcessPoolExecutor(1), spawn"
-    lacks: ClassVar[Notes] = {"method": STATELESS, "objects": STATELESS}
+    lacks: ClassVar[Notes] = {
+        "method": STATELESS,
+        "objects": STATELESS,
+        "stream": "a task returns once",
+    }
+    notes: ClassVar[Notes] = {
+        "batch": "all submitted at once; map() of one function, in chunks, costs far less"
+    }
 
     executor: Any
 
@@ -49,6 +56,11 @@ class Pool(Peer):
         """Submit and wait."""
         submit = self.executor.submit
         return lambda: submit(math.sqrt, 4.0).result()
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """All are submitted before the first result is read."""
+        submit = self.executor.submit
+        return lambda: [each.result() for each in [submit(math.sqrt, 4.0) for _ in range(count)]]
 
 
 class Loky(Pool):

@@ -8,7 +8,7 @@ from benchmarks.peers.base import Peer
 from benchmarks.peers.unix_server import UnixServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from benchmarks.peers.base import Notes
 
@@ -17,7 +17,7 @@ def serve(path: str) -> None:
     """The server: a daemon with the root object."""
     import Pyro5.api
 
-    from benchmarks.remote import Held, Root
+    from benchmarks.remote import Held, Root, numbers
 
     class Server(Root):
         """Makes held objects, which the daemon must be told to keep and to forget."""
@@ -30,6 +30,9 @@ def serve(path: str) -> None:
         def drop(self, ids: list[str]) -> None:
             for each in ids:
                 daemon.unregister(each)
+
+        def numbers(self, count: int) -> Iterator[int]:
+            return numbers(count)
 
     for exposed in (Held, Root, Server):
         Pyro5.api.expose(exposed)
@@ -45,7 +48,11 @@ class Pyro5(Peer):
     label = "Unix socket, serpent serializer (the default)"
     package = "Pyro5"
     dist = "Pyro5"
-    notes: ClassVar[Notes] = {"objects": "no remote garbage collection: unregistered in one call"}
+    notes: ClassVar[Notes] = {
+        "objects": "no remote garbage collection: unregistered in one call",
+        "stream": "a trip an item",
+        "batch": "BatchProxy: one message",
+    }
 
     def load(self) -> None:
         """Import the client's API."""
@@ -86,3 +93,18 @@ class Pyro5(Peer):
         """Name all ids in one call."""
         self.root.drop([handle._pyroUri.object for handle in handles])
         handles.clear()
+
+    def numbers(self, count: int) -> Iterable[int]:
+        """An iterator that the daemon keeps."""
+        return self.root.numbers(count)
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """One message."""
+
+        def calls() -> list[Any]:
+            gathered = self.api.BatchProxy(self.root)
+            for _ in range(count):
+                gathered.sqrt(4.0)
+            return list(gathered())
+
+        return calls

@@ -10,17 +10,30 @@ from benchmarks.peers.base import Peer
 from benchmarks.remote import Held, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from benchmarks.peers.base import Notes
 
 OBJECT_STORE_BYTES = 200_000_000
+AHEAD = 1_000
+"""Items that a generator may be ahead of its reader, who may leave it."""
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # an address given to init is replaced by a reachable one; without clusters all services
     # listen on loopback only
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
 }
+
+
+def generate(count: int) -> Iterator[int]:
+    """The task behind a stream, which must be a generator function.
+
+    It must yield by itself: values are sent into it, which iterators of others do not take.
+    """
+    number = 0
+    while number < count:
+        yield number
+        number += 1
 
 
 class Ray(Peer):
@@ -31,7 +44,11 @@ class Ray(Peer):
     package = "ray"
     dist = "ray"
     lacks: ClassVar[Notes] = {"objects": "an actor is a process of its own"}
-    notes: ClassVar[Notes] = {"method": "a method of a second actor, which is a process of its own"}
+    notes: ClassVar[Notes] = {
+        "method": "a method of a second actor, which is a process of its own",
+        "stream": "a streaming generator: each item is an object",
+        "batch": "all in flight at once",
+    }
 
     def load(self) -> None:
         """Import the library."""
@@ -75,3 +92,16 @@ class Ray(Peer):
         """A method of another actor."""
         held, get = self._actor(Held, value), self.library.get
         return lambda: get(held.get.remote("k"))
+
+    def numbers(self, count: int) -> Iterable[int]:
+        """A generator task, apart from the actor."""
+        task = self.library.remote(num_cpus=1)(generate).options(
+            num_returns="streaming", _generator_backpressure_num_objects=AHEAD
+        )
+        for item in task.remote(count):
+            yield self.library.get(item)
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """All are submitted before the first result is read."""
+        sqrt, get = self.root.sqrt, self.library.get
+        return lambda: get([sqrt.remote(4.0) for _ in range(count)])

@@ -8,12 +8,12 @@ from benchmarks.peers.base import Peer
 from benchmarks.peers.unix_server import UnixServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from benchmarks.peers.base import Notes
 
 AT_ONCE = 200
-"""Dying proxies each send a message and read no reply: 10,000 fill both socket buffers."""
+"""Messages that are sent before a reply is read: 10,000 fill both socket buffers."""
 
 
 def serve(path: str) -> None:
@@ -32,7 +32,9 @@ class Rpyc(Peer):
     package = "rpyc"
     dist = "rpyc"
     notes: ClassVar[Notes] = {
-        "objects": f"dropped {AT_ONCE} at a time; all at once closes the connection"
+        "objects": f"dropped {AT_ONCE} at a time; all at once closes the connection",
+        "stream": "rpyc.buffiter, up to 1,000 items a trip; a plain netref takes a trip an item",
+        "batch": f"rpyc.async_, {AT_ONCE} in flight",
     }
 
     def load(self) -> None:
@@ -40,6 +42,7 @@ class Rpyc(Peer):
         import rpyc
         from rpyc.utils.factory import unix_connect
 
+        self.library = rpyc
         self.connect, self.service = unix_connect, rpyc.ClassicService
 
     def start(self) -> None:
@@ -72,3 +75,20 @@ class Rpyc(Peer):
         while handles:
             del handles[-AT_ONCE:]
             self.call("live")
+
+    def numbers(self, count: int) -> Iterable[int]:
+        """Many items a trip, which is the library's own way."""
+        return self.library.buffiter(self.call("numbers", count))
+
+    def batch(self, count: int) -> Callable[[], list[Any]]:
+        """Asynchronous calls, as many in flight as are safe."""
+        sqrt = self.library.async_(self.connection.modules.math.sqrt)
+
+        def calls() -> list[Any]:
+            values: list[Any] = []
+            while len(values) < count:
+                now = min(AT_ONCE, count - len(values))
+                values += [result.value for result in [sqrt(4.0) for _ in range(now)]]
+            return values
+
+        return calls
