@@ -24,6 +24,7 @@ from .views import ref_count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ..wire.framing import Frame
@@ -111,15 +112,18 @@ class Dispatcher:
             elif kind == "environment":
                 set_environment(*details)
             elif kind == "taken":
-                self._taken(*details)
+                self.taken([[kind, *details]])
             else:
                 raise ProtocolError(f"unknown declaration {kind!r}")
 
-    def _taken(self, ref_id: int, position: int) -> None:
-        """The kernel's user has had the items before that of a stream that goes on elsewhere."""
-        entry = self.store.find(ref_id)
-        if entry is not None and entry.ahead is not None:
-            entry.ahead.acknowledge(position)
+    def taken(self, declarations: Iterable[list[Any]]) -> None:
+        """What the kernel's users have had of streams that go on elsewhere: items before those."""
+        for kind, *details in declarations:
+            if kind == "taken":
+                ref_id, position = details
+                entry = self.store.find(ref_id)
+                if entry is not None and entry.ahead is not None:
+                    entry.ahead.acknowledge(position)
 
     # ------------------------------------------------------------ control
     def anywhere(self, payload: Payload) -> bytes:

@@ -58,6 +58,7 @@ class Serving(Handlers):
         shared = self.shared
         if releases is not None:
             with malformed("releases"):
+                shared.taken(declarations or ())  # of streams that may go with it
                 shared.take_back(releases)
         if frame.kind == Kind.NOTICE:
             if declarations is not None:
