@@ -79,6 +79,11 @@ def sleep_and_touch(seconds, started, ended):
     return "slept"
 
 
+def touch_and_stall(path):
+    touch(path)
+    stall()
+
+
 def wait_for(path, started):
     """Wait until a file exists."""
     touch(started)
@@ -124,6 +129,15 @@ class LateRepr:
     def __repr__(self):
         stall()
         return "late"
+
+
+class StubbornRepr:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __repr__(self):
+        hold_gil(self.seconds, os.devnull)
+        return "stubborn"
 
 
 class LateLoad:
@@ -173,6 +187,12 @@ def generate(stalls_at):
     for number in range(100):
         if number == stalls_at:
             stall()
+        yield number
+
+
+def slow_numbers(count, seconds):
+    for number in range(count):
+        time.sleep(seconds)
         yield number
 
 
