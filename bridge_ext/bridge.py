@@ -15,6 +15,7 @@ from .kernel.model import Options
 from .kernel.paths import module_name
 from .kernel.remote import Remote
 from .kernel.session import Limits
+from .kernel.surface import surfaces
 from .kernel.wire.limits import INLINE_LIMIT
 from .sessions import Sessions
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .kernel.model import Event, HelperInfo, WorkerInfo
 
 
+@surfaces
 class Bridge(Sessions):
     """Calls Python functions in a worker process and holds what they return.
 
@@ -154,6 +156,14 @@ class Bridge(Sessions):
         self._need("restart")
         self._remote.restart()
         return self.status()
+
+    def traceback(self) -> str:
+        """The traceback of the last error of the worker, whole; "" if there was none.
+
+        It has what an exception raised here leaves out: the bridge's own frames, and every member
+        of every group. Errors of the bridge itself have none.
+        """
+        return self._remote.last_traceback()
 
     def subscribe(self, fn: Callable[[Event], None]) -> Callable[[], None]:
         """Call `fn` with every event from now on, in any thread; the result ends that."""

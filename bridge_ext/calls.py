@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .kernel import context
 from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
 from .kernel.handles import Ref
+from .kernel.surface import surfaces
 
 if TYPE_CHECKING:
     from .kernel.model import Options
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .kernel.streams import StreamRef
 
 
+@surfaces
 class Calls:
     """The functions that make calls; on a bridge, and on a bridge with options."""
 

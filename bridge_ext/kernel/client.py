@@ -21,16 +21,17 @@ from .errors import (
     WorkerDiedError,
     lost,
 )
-from .failures import rebuild
 from .fetching import fetched
 from .incarnation import Incarnation
 from .model import Options
 from .outbound import SCALARS, Outbound
+from .raising import Raising
 from .resolution import check_target, resolve
 from .session import Session
 from .supervisor import Supervisor
 from .wire import limits
 from .wire.payload import call_part, join, part
+from .wire.rebuilding import throw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .session import Lease
 
 
-class Client(Supervisor):
+class Client(Raising, Supervisor):
     """Requests to the worker."""
 
     # ------------------------------------------------------------ the one request
@@ -101,7 +102,7 @@ class Client(Supervisor):
             if status == 0:
                 return body[1]
             if status == 1:
-                raise rebuild(body[1])
+                throw(self.failed(body[1], keep=call.type != "display"))
             if status == 2:
                 raise StopIteration
             self.sessions.ended(session, body[1])

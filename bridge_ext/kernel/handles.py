@@ -5,18 +5,13 @@ A handle has no public names of its own; what the bridge does with it are functi
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
+
+from .surface import surface
+from .wire.naming import clean
 
 if TYPE_CHECKING:
     from .refs import RefState
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def clean(text: str, limit: int = 200) -> str:
-    """Text of a worker without control characters, cut to a length."""
-    return _CONTROL.sub("", text)[:limit]
 
 
 class Ref:
@@ -47,6 +42,7 @@ class Ref:
     def __hash__(self) -> int:
         return object.__hash__(self)
 
+    @surface
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(
@@ -57,6 +53,7 @@ class Ref:
         state = self._bridge_state
         return state.client.get_attr(state, name)
 
+    @surface
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             raise AttributeError(
@@ -66,17 +63,20 @@ class Ref:
         state = self._bridge_state
         state.client.set_attr(state, name, value)
 
+    @surface
     def __delattr__(self, name: str) -> None:
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is not deleted through a ref", name=name)
         run(self, "builtins", "delattr", self, name)
 
+    @surface
     def __str__(self) -> str:
         if self._bridge_state.ended():
             return repr(self)  # printing what is gone says how it went
         text = run(self, "builtins", "str", self)
         return text if type(text) is str else repr(self)
 
+    @surface
     def __format__(self, spec: str) -> str:
         return str(run(self, "builtins", "format", self, spec)) if spec else str(self)
 
@@ -130,6 +130,7 @@ class Module:
     def __repr__(self) -> str:
         return f"<module {clean(self._bridge_name)!r} in the worker>"
 
+    @surface
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(
@@ -139,6 +140,7 @@ class Module:
             )
         return self._bridge_client.module_member(self._bridge_name, name)
 
+    @surface
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
             f"modules are not changed through a handle; call 'builtins.setattr' on "
@@ -167,12 +169,14 @@ class ModuleFunction:
     def __repr__(self) -> str:
         return f"<function {clean(self._bridge_module)}.{clean(self._bridge_name)} in the worker>"
 
+    @surface
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, in the worker."""
         return self._bridge_client.call_function(
             self._bridge_module, self._bridge_name, args, kwargs
         )
 
+    @surface
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)

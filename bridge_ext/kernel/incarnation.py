@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProtocolError
-from .handles import Module, Ref, clean, new_handle
+from .handles import Module, Ref, new_handle
 from .model import RefAdded, RefReleased
 from .operators import make_class
 from .refs import RefState, RefTable
@@ -17,6 +17,7 @@ from .replies import checked
 from .wire.limits import MAX_TYPES
 from .wire.loading import Loading, malformed
 from .wire.marks import Ext
+from .wire.naming import clean
 from .wire.own import msgpack
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
-from .handles import Ref, clean, run
+from .handles import Ref, run
 from .streams import StreamRef
+from .surface import hide_frames, surface
+from .wire.naming import clean
 from .wire.specials import BINARY
 
 if TYPE_CHECKING:
@@ -19,14 +21,22 @@ if TYPE_CHECKING:
 
 def _unary(module: str, name: str, fetch: bool | None = None) -> Callable[..., Any]:
     def special(self: Ref, *args: Any) -> Any:
-        return run(self, module, name, self, *args, fetch=fetch)
+        try:
+            return run(self, module, name, self, *args, fetch=fetch)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     return special
 
 
 def _reflected(name: str) -> Callable[..., Any]:
     def special(self: Ref, other: Any) -> Any:
-        return run(self, *_function_of(name), other, self)
+        try:
+            return run(self, *_function_of(name), other, self)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     return special
 
@@ -41,11 +51,16 @@ def _function_of(operator: str) -> tuple[str, str]:
 def _named(name: str) -> Callable[..., Any]:
     def special(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
         state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
+        try:
+            return state.client.method(state, name, args, kwargs)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     return special
 
 
+@surface
 def _exit(self: Ref, kind: Any, error: Any, traceback: Any) -> Any:
     """Leave a remote context; a traceback cannot travel, and not every exception can."""
     state = self._bridge_state
@@ -105,7 +120,11 @@ def make_class(record: list[Any]) -> type[Ref]:
 def _method(name: str, signature: str | None, doc: str | None) -> Callable[..., Any]:
     def method(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
         state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
+        try:
+            return state.client.method(state, name, args, kwargs)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     method.__name__ = name
     method.__qualname__ = f"Ref.{name}"

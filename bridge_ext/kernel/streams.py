@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .handles import Ref
+from .surface import surface
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,6 +19,7 @@ class StreamRef(Ref):
     def __iter__(self) -> Iterator[Any]:
         return self
 
+    @surface
     def __next__(self) -> Any:
         state = self._bridge_state
         return state.client.stream_next(state)
@@ -25,6 +27,7 @@ class StreamRef(Ref):
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
+    @surface
     async def __anext__(self) -> Any:
         import asyncio
 

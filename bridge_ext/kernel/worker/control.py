@@ -6,9 +6,9 @@ import time
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
+from ..wire.failure import encode_failure
 from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
-from .failure import encode_failure
 from .holding import SessionEnded, Spec
 from .views import ref_count, ref_rows, session_rows
 

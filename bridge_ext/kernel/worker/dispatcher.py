@@ -3,7 +3,7 @@
 A reply's body is one of
 
     [0, value]     the result
-    [1, failure]   an exception, see `failure`
+    [1, failure]   an exception, see `wire/failure.py`
     [2]            the stream has ended
     [3, reason]    the session (or this generation of it) has ended; nothing has run
 """
@@ -15,6 +15,7 @@ import time
 
 from ..errors import BridgeUsageError, ProtocolError, SessionMismatchError
 from ..wire.codec import Numpy, pack
+from ..wire.failure import encode_failure
 from ..wire.framing import Frame, Kind
 from ..wire.heads import request_head
 from ..wire.limits import INLINE_LIMIT
@@ -22,7 +23,6 @@ from ..wire.loading import malformed
 from ..wire.payload import CallType, check
 from .display import mime_bundle
 from .environment import set_environment
-from .failure import encode_failure
 from .holding import Released, Session, SessionEnded, Spec
 from .importing import Importer, uncallable
 from .introspect import facts

@@ -17,9 +17,9 @@ from ..wire.codec import Lowering, TooLarge, pack
 from ..wire.limits import MAX_BODY
 from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
+from ..wire.naming import module_of, name_of
 from ..wire.own import dependency, msgpack
 from .importing import import_module
-from .introspect import module_of, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
