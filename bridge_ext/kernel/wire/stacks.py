@@ -2,7 +2,7 @@
 
 A frame travels as
 
-    [filename, line number, function, source line, columns, hidden, place]
+    [filename, line number, function, its first line, source line, columns, hidden, place]
 
 `columns` is `[last line, first column, last column]` of what ran, or None; `hidden` says that the
 frame is the bridge's own or the import system's; `place` is "" for a frame of the sender, else
@@ -75,7 +75,7 @@ def frames_of(
     left_out = len(entries) - head - tail
     return [
         *(_frame(entry, hidden) for entry in entries[:head]),
-        ["<left out>", 1, f"{left_out:,} frames", "# too many to show", None, False, ""],
+        ["<left out>", 1, f"{left_out:,} frames", 1, "# too many to show", None, False, ""],
         *(_frame(entry, hidden) for entry in entries[len(entries) - tail :]),
     ]
 
@@ -100,11 +100,12 @@ def _frame(entry: TracebackType, hidden: frozenset[str]) -> Frame:
         return made
     code, name = entry.tb_frame.f_code, entry.tb_frame.f_code.co_filename
     number = min(max(entry.tb_lineno or 0, 0), _LAST_LINE)
+    where = [name, number, code.co_name, min(max(code.co_firstlineno, 0), number)]
     if name in hidden or name in _IMPORT_SYSTEM:
-        return [name, number, code.co_name, "", None, True, ""]
+        return [*where, "", None, True, ""]
     line = _line(name, number, entry.tb_frame.f_globals)
     columns = _columns(code, entry.tb_lasti, number) if len(line) < _LINE else None
-    return [name, number, code.co_name, line, columns, False, ""]
+    return [*where, line, columns, False, ""]
 
 
 def record_of(frame: FrameType) -> Frame | None:
@@ -143,16 +144,16 @@ def _line(filename: str, number: int, names: dict[str, Any] | None = None) -> st
 
 def is_frame(x: Any) -> bool:
     """Whether this is a well-formed frame."""
-    if type(x) is not list or len(x) != 7:
+    if type(x) is not list or len(x) != 8:
         return False
     *most, columns, hidden, place = x
-    numbers = [most[1]]
+    numbers = [most[1], most[3]]
     if columns is not None:
         if type(columns) is not list or len(columns) != 3:
             return False
         numbers += columns
     return (
-        [type(part) for part in (*most, hidden, place)] == [str, int, str, str, bool, str]
+        [type(part) for part in (*most, hidden, place)] == [str, int, str, int, str, bool, str]
         and all(type(n) is int for n in numbers)
         and all(0 <= n <= _LAST_LINE for n in numbers)
     )
@@ -173,29 +174,26 @@ def traceback_of(
     for filename in {frame[0] for frame in frames}:
         _refresh(filename)
     for frame in reversed(frames):
-        if everything or not frame[5]:
-            traceback = _entry(traceback, [*frame[:6], frame[6] or place])
+        if everything or not frame[6]:
+            traceback = _entry(traceback, [*frame[:7], frame[7] or place])
     return traceback
 
 
 def unseen(place: str) -> TracebackType:
     """A traceback for an error that has no frame to show, so that it says where it was raised."""
     why = "# no Python code of yours was running; bridge.traceback() has every frame"
-    return _entry(None, ["<call>", 1, "call", why, None, False, place])
+    return _entry(None, ["<call>", 1, "call", 1, why, None, False, place])
 
 
 def _entry(following: TracebackType | None, record: Frame) -> TracebackType:
-    filename, number, function, line, columns, _, place = record
+    filename, number, function, first, line, columns, _, place = record
     shown = _source(clean(filename, _LINE), number, line, clean(place))
-    named = shown, max(number, 1), f"{clean(function)} [in the {clean(place)}]"
-    try:
-        code, lasti = _code(*named, tuple(columns) if columns is not None else None)
-    except ValueError:  # columns that no source can have, in code that a program has made
-        code, lasti = _code(*named, None)
+    marked = f"{clean(function)} [in the {clean(place)}]"
+    code = _code(shown, number, marked, first, tuple(columns) if columns else None)
     names = {"__name__": f"bridge_ext: {place}", "__builtins__": _NAMES, _RECORD: record}
     generator = FunctionType(code, names)()
     names[_GENERATOR] = generator
-    return TracebackType(following, generator.gi_frame, lasti, number)
+    return TracebackType(following, generator.gi_frame, 0, number)
 
 
 class _Names(dict[str, "Any"]):
@@ -211,40 +209,53 @@ class _Names(dict[str, "Any"]):
 _NAMES = _Names(vars(builtins))
 
 
+# ---------------------------------------------------------------- the code of a frame
+def _nothing() -> Iterator[None]:
+    yield  # pragma: no cover - it never starts
+
+
 @lru_cache(maxsize=1_000)
 def _code(
-    filename: str, number: int, function: str, columns: tuple[int, int, int] | None
-) -> tuple[CodeType, int]:
-    """Code that does nothing, at a place in a file; and the offset of the instruction there."""
-    last, first_column, last_column = columns or (number, -1, -1)  # -1: no columns
-    tree = compile("def remote():\n yield", "", "exec", _ONLY_TREE)
-    for node in _nodes(tree):
-        node.lineno, node.end_lineno = number, last
-        node.col_offset, node.end_col_offset = first_column, last_column
-    made = compile(tree, "", "exec")
-    code: CodeType = next(c for c in made.co_consts if type(c) is CodeType)
-    named: dict[str, Any] = {"co_filename": filename, "co_name": function}
-    if sys.version_info < (3, 11):
-        return code.replace(**named), 0
-    code = code.replace(**named, co_qualname=function)
-    wanted = (number, last, *(columns[1:] if columns else (None, None)))
-    positions = list(code.co_positions())
-    return code, 2 * positions.index(wanted) if wanted in positions else 0
+    filename: str, number: int, function: str, first: int, columns: tuple[int, int, int] | None
+) -> CodeType:
+    """Code that does nothing, all of it at one place in a file."""
+    named: dict[str, Any] = {
+        "co_filename": filename,
+        "co_name": function,
+        "co_firstlineno": first,
+    }
+    if sys.version_info >= (3, 11):
+        named["co_qualname"] = function
+        named["co_linetable"] = _line_table(number, first, columns)
+    return _nothing.__code__.replace(**named)
 
 
-_ONLY_TREE = 0x400
-"""The flag of `compile` for a syntax tree, which `ast` calls PyCF_ONLY_AST."""
+def _line_table(number: int, first: int, columns: tuple[int, int, int] | None) -> bytes:
+    """One place for all of the code, in the form that CPython describes in `locations.md`."""
+    if columns is None:
+        kind, place = 13, b""
+    else:
+        last, left, right = columns
+        kind, place = 14, _varint(max(0, last - number)) + _varint(left + 1) + _varint(right + 1)
+    units, ahead, table = len(_nothing.__code__.co_code) // 2, number - first, b""
+    while units > 0:
+        some = min(units, 8)
+        table += bytes([0x80 | kind << 3 | some - 1]) + _signed(ahead) + place
+        units, ahead = units - some, 0
+    return table
 
 
-def _nodes(node: Any) -> Iterator[Any]:
-    """The nodes of a tree that have a place."""
-    if hasattr(node, "lineno"):
-        yield node
-    for field in node._fields:
-        value = getattr(node, field, None)
-        for child in value if type(value) is list else [value]:
-            if hasattr(child, "_fields"):
-                yield from _nodes(child)
+def _varint(value: int) -> bytes:
+    """Six bits a byte, the lowest first; one more bit says that more follow."""
+    out = []
+    while value >= 0x40:
+        out.append(0x40 | value & 0x3F)
+        value >>= 6
+    return bytes([*out, value])
+
+
+def _signed(value: int) -> bytes:
+    return _varint(value << 1 if value >= 0 else -value << 1 | 1)
 
 
 # ---------------------------------------------------------------- source lines
