@@ -29,7 +29,9 @@ _SPACE: Any = vars(ModuleType)["__dict__"].__get__
 _FIELDS = BaseException.__dict__["__dict__"].__get__
 _SET_ARGS = BaseException.__dict__["args"].__set__
 _SET_CAUSE = BaseException.__dict__["__cause__"].__set__
+_CONTEXT = BaseException.__dict__["__context__"].__get__
 _SET_CONTEXT = BaseException.__dict__["__context__"].__set__
+_SET_TRACEBACK = BaseException.__dict__["__traceback__"].__set__
 _SET_SUPPRESS = BaseException.__dict__["__suppress_context__"].__set__
 _BUILTIN = {
     id(t) for t in vars(builtins).values() if isinstance(t, type) and issubclass(t, BaseException)
@@ -61,28 +63,25 @@ def throw(error: BaseException) -> NoReturn:
 
     What is being handled here becomes the end of its chain, as if all had happened in one process.
     """
-    context = error.__context__
+    context = _CONTEXT(error)
     try:
         raise error
     except BaseException:
-        handled = error.__context__
+        handled = _CONTEXT(error)
         if context is not None and handled is not context:
             _SET_CONTEXT(error, context)
-            last = _end(error)
-            if last is not None and handled is not None:
-                _SET_CONTEXT(last, handled)
+            _SET_CONTEXT(_end(error), handled)
         raise
     finally:
         del error
 
 
-def _end(error: BaseException) -> BaseException | None:
-    """The last exception of a chain of contexts; None if it goes in circles."""
-    for _ in range(MAX_ERRORS + 1):
-        if error.__context__ is None:
-            return error
-        error = error.__context__
-    return None
+def _end(error: BaseException) -> BaseException:
+    """The last exception of a chain of contexts, which goes in no circle: see `_set_context`."""
+    following = _CONTEXT(error)
+    while following is not None:
+        error, following = following, _CONTEXT(following)
+    return error
 
 
 class _Rebuilding:
@@ -102,9 +101,18 @@ class _Rebuilding:
             if cause is not None:
                 _SET_CAUSE(error, self._error(cause))
             if context is not None:
-                _SET_CONTEXT(error, self._error(context))
+                self._set_context(error, self._error(context))
             _SET_SUPPRESS(error, suppress)
         return made[0]
+
+    def _set_context(self, error: BaseException, context: BaseException) -> None:
+        """Set it unless the chain would lead back here, where IPython would follow it for ever."""
+        link: BaseException | None = context
+        while link is not None:
+            if link is error:
+                return
+            link = _CONTEXT(link)
+        _SET_CONTEXT(error, context)
 
     def _error(self, number: int) -> BaseException:
         """The exception of a number; members of a group are made before it."""
@@ -117,7 +125,7 @@ class _Rebuilding:
             members = [self._error(member) for member in record[-1][-1]]
             self._open.discard(number)
             made = self._made[number] = _exception(record, members)
-            made.__traceback__ = self._traceback(record, number)
+            _SET_TRACEBACK(made, self._traceback(record, number))
         return made
 
     def _traceback(self, record: Record, number: int) -> TracebackType | None:

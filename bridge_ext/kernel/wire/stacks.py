@@ -75,7 +75,7 @@ def frames_of(
     left_out = len(entries) - head - tail
     return [
         *(_frame(entry, hidden) for entry in entries[:head]),
-        ["<left out>", 1, f"{left_out:,} frames", 1, "# too many to show", None, False, ""],
+        ["left out", 1, f"{left_out:,} frames", 1, "# too many to show", None, False, ""],
         *(_frame(entry, hidden) for entry in entries[len(entries) - tail :]),
     ]
 
@@ -182,7 +182,7 @@ def traceback_of(
 def unseen(place: str) -> TracebackType:
     """A traceback for an error that has no frame to show, so that it says where it was raised."""
     why = "# no Python code of yours was running; bridge.traceback() has every frame"
-    return _entry(None, ["<call>", 1, "call", 1, why, None, False, place])
+    return _entry(None, ["call", 1, "call", 1, why, None, False, place])
 
 
 def _entry(following: TracebackType | None, record: Frame) -> TracebackType:
@@ -190,7 +190,7 @@ def _entry(following: TracebackType | None, record: Frame) -> TracebackType:
     shown = _source(clean(filename, _LINE), number, line, clean(place))
     marked = f"{clean(function)} [in the {clean(place)}]"
     code = _code(shown, number, marked, first, tuple(columns) if columns else None)
-    names = {"__name__": f"bridge_ext: {place}", "__builtins__": _NAMES, _RECORD: record}
+    names = {"__name__": f"bridge_ext: {place}", "__builtins__": _names(place), _RECORD: record}
     generator = FunctionType(code, names)()
     names[_GENERATOR] = generator
     return TracebackType(following, generator.gi_frame, 0, number)
@@ -199,14 +199,18 @@ def _entry(following: TracebackType | None, record: Frame) -> TracebackType:
 class _Names(dict[str, "Any"]):
     """What a made frame has for builtins: whoever looks for a variable is told where it is."""
 
+    def __init__(self, place: str) -> None:
+        super().__init__(vars(builtins))
+        self._place = place
+
     def __missing__(self, name: str) -> Any:
         raise NameError(
-            f"{name!r} cannot be looked at: this frame is not in this process, only its source "
-            "is shown here; its variables are where it ran"
+            f"{name!r} cannot be looked at here: this frame is in the {self._place}, and its "
+            "variables stay there"
         )
 
 
-_NAMES = _Names(vars(builtins))
+_names = lru_cache(maxsize=10)(_Names)
 
 
 # ---------------------------------------------------------------- the code of a frame
@@ -274,7 +278,7 @@ def _source(filename: str, number: int, line: str, place: str) -> str:
             return filename
     elif not line:
         return filename
-    shown = f"{place}:{filename}"
+    shown = f"<{place}: {filename}>"  # as names of no files are written, or pdb makes it a path
     if line and 0 < number <= _LONGEST:
         _remember(shown, number, line)
     return shown

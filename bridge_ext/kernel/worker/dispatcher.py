@@ -23,6 +23,7 @@ from ..wire.loading import malformed
 from ..wire.payload import CallType, check
 from .display import mime_bundle
 from .environment import set_environment
+from .hints import hint_for
 from .holding import Released, Session, SessionEnded, Spec
 from .importing import Importer, uncallable
 from .introspect import facts
@@ -103,7 +104,7 @@ class Dispatcher:
         except BaseException as error:
             if self._host.in_process and isinstance(error, KeyboardInterrupt):
                 raise
-            body, buffers = pack([1, encode_failure(error, self.hidden)]), []
+            body, buffers = pack([1, encode_failure(error, self.hidden, hint_for(error))]), []
             del error
         finally:
             self._inbox.close()
