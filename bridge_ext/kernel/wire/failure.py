@@ -221,8 +221,8 @@ def _slots(error: BaseException) -> dict[str, Any]:
                 continue
             try:
                 value = member.__get__(error)
-            except AttributeError:
-                continue  # a slot that nobody has set
+            except (AttributeError, TypeError):
+                continue  # a slot that nobody has set, or of another class
             sent = type(value) in (bytes, str) and len(value) > _LONG
             if value is not None and not (sent and any(value is arg for arg in given)):
                 found.setdefault(name, value)

@@ -50,9 +50,7 @@ _IMPORT_SYSTEM = frozenset(
     )
 )
 _RECORD = "bridge: the frame's record"
-_GENERATOR = "bridge: the frame's generator"
-"""Names among a made frame's globals. A frame without its generator would refer to the frames in
-which that one ended."""
+"""The name of its record among a made frame's globals."""
 
 
 # ---------------------------------------------------------------- from a traceback
@@ -191,9 +189,10 @@ def _entry(following: TracebackType | None, record: Frame) -> TracebackType:
     marked = f"{clean(function)} [in the {clean(place)}]"
     code = _code(shown, number, marked, first, tuple(columns) if columns else None)
     names = {"__name__": f"bridge_ext: {place}", "__builtins__": _names(place), _RECORD: record}
-    generator = FunctionType(code, names)()
-    names[_GENERATOR] = generator
-    return TracebackType(following, generator.gi_frame, 0, number)
+    # The generator goes at once and leaves its frame to the traceback. It must not be kept for the
+    # frame, by these names for example: Python's garbage collector sees no way from the frame to
+    # them, and would take them away.
+    return TracebackType(following, FunctionType(code, names)().gi_frame, 0, number)
 
 
 class _Names(dict[str, "Any"]):
