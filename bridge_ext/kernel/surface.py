@@ -21,6 +21,8 @@ F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
 _COROUTINE = 0x80
 """The flag of a code object that `async def` made."""
+_TRACEBACK = vars(BaseException)["__traceback__"]
+"""What has it, whatever a class of the user's does when an attribute is set."""
 
 
 def surface(function: F) -> F:
@@ -78,10 +80,10 @@ def hide_frames(error: BaseException) -> bool:
     Returns:
         True: what IPython wants to find as `__tracebackhide__` in the frame, if that still shows.
     """
-    caught = below = error.__traceback__
+    caught = below = _TRACEBACK.__get__(error)
     while below is not None and record_of(below.tb_frame) is None:
         below = below.tb_next
     if caught is not None and (below is not None or isinstance(error, BridgeError)):
         caught.tb_next = below  # Python 3.10 raises with the traceback it has caught
-        error.__traceback__ = below  # and later ones with the one they find
+        _TRACEBACK.__set__(error, below)  # and later ones with the one they find
     return True
