@@ -218,7 +218,7 @@ def _made(cls: type[Exception], args: list[Any]) -> BaseException | None:
             error: BaseException = base.__new__(cls, *args)
         except Exception:
             continue  # memory of another layout, which is another base's to make
-        if not issubclass(type(error), cls):
+        if not any(made is cls for made in mro_of(type(error))):
             return None
         for given in (args, _STAND_INS.get(base, ())):
             try:
