@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+import signal
 import sys
 import threading
 import traceback
@@ -455,6 +456,7 @@ ARGUMENTS = {
     "SyntaxError": ("invalid syntax", ("file.py", 3, 5, "x = = 1\n", 3, 6)),
     "IndentationError": ("unexpected indent", ("file.py", 3, 2, "  x\n", 3, 3)),
     "TabError": ("inconsistent use of tabs", ("file.py", 3, 2, "  x\n", 3, 3)),
+    "_IncompleteInputError": ("incomplete input", ("file.py", 3, 2, "  x\n", 3, 3)),
     "ExceptionGroup": ("some", [ValueError(1), KeyError("k")]),
     "BaseExceptionGroup": ("some", [ValueError(1), KeyboardInterrupt()]),
 }
@@ -822,6 +824,16 @@ def test_an_only_argument_that_stays_behind_is_as_it_would_be_shown():
     back = across(ConnectionError(inner))
     assert type(back) is ConnectionError
     assert str(back) == str(ConnectionError(inner)) == "refused"
+
+
+def test_a_kind_of_text_or_number_is_a_text_or_a_number():
+    class Text(str):
+        __slots__ = ()
+
+    back = across(ValueError(Text("text"), signal.SIGINT, Text("x" * 5_000)))
+    assert back.args[:2] == ("text", 2)
+    assert {type(arg) for arg in back.args} == {str, int}
+    assert len(back.args[2]) < 500
 
 
 @pytest.mark.parametrize("size", [2 << 20, 40 << 20])

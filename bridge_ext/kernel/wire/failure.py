@@ -130,11 +130,16 @@ class _Encoding:
         self._bytes = low.budget - 1
         return lowered
 
-    def _leaf(self, obj: Any) -> str:
+    def _leaf(self, obj: Any) -> Any:
         self._whole = False
-        if issubclass(type(obj), type):
+        of = type(obj)
+        if _is_text(obj):
+            return str.__str__(obj)  # exactly str: the class of a text or a number stays behind
+        if issubclass(of, int):
+            return int.__index__(obj)
+        if issubclass(of, type):
             return f"<class {full_name(obj)!r}>"
-        return f"<{name_of(type(obj))} object, not sent>"
+        return f"<{name_of(of)} object, not sent>"
 
     def _args(self, error: BaseException, text: str) -> tuple[list[Any], list[str]]:
         """The arguments, and whether they are among what is absent."""
@@ -145,7 +150,7 @@ class _Encoding:
         for arg in given:
             args.append(self._lowered(arg))
             whole = whole and self._whole
-            if not self._whole and type(args[-1]) is str:
+            if not self._whole and type(args[-1]) is str and not _is_text(arg):
                 args[-1] = text if len(given) == 1 and _says_args(error) else _repr(arg, args[-1])
         return args, [] if whole else ["args"]
 
@@ -227,6 +232,11 @@ def _slots(error: BaseException) -> dict[str, Any]:
             if value is not None and not (sent and any(value is arg for arg in given)):
                 found.setdefault(name, value)
     return found
+
+
+def _is_text(obj: Any) -> bool:
+    """Whether it is some kind of text, and of a length to be sent in place of itself."""
+    return issubclass(type(obj), str) and str.__len__(obj) <= _LONG
 
 
 def _says_args(error: BaseException) -> bool:
