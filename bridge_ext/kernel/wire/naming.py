@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _MODULE = type.__dict__["__module__"].__get__
 _QUALNAME = type.__dict__["__qualname__"].__get__
 _MRO = type.__dict__["__mro__"].__get__
@@ -16,7 +16,7 @@ _DICT = type.__dict__["__dict__"].__get__
 
 
 def clean(text: str, limit: int = 200) -> str:
-    """Text of the other side without control characters, cut to a length."""
+    """Text of the other side without control characters and halves of one, cut to a length."""
     return _CONTROL.sub("", text)[:limit]
 
 

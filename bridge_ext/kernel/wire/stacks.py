@@ -288,7 +288,7 @@ def _remember(shown: str, number: int, line: str) -> None:
     known = linecache.cache.get(shown)
     lines = list(known[2]) if known is not None and len(known) == 4 else []
     lines += ["\n"] * (number - len(lines))
-    lines[number - 1] = line + "\n"
+    lines[number - 1] = "".join(c if c.isprintable() or c == "\t" else " " for c in line) + "\n"
     _sources.pop(shown, None)
     _sources[shown] = number
     for oldest in list(_sources)[:-_SOURCES]:
