@@ -19,6 +19,7 @@ from .kernel.model import Options
 from .kernel.paths import module_name, start_in_module
 from .kernel.remote import Remote
 from .kernel.session import Limits
+from .kernel.surface import surfaces
 from .kernel.wire.limits import INLINE_LIMIT
 from .sessions import Sessions
 
@@ -32,6 +33,7 @@ _RELOADING = "bridge_ext.kernel.worker.reloading"
 """The module that loads modules again, in the worker."""
 
 
+@surfaces
 class Bridge(Sessions):
     """Calls Python functions in a worker process and holds what they return.
 
@@ -211,6 +213,14 @@ class Bridge(Sessions):
             if helper.comes_from(name):
                 send_again(remote, helper)
         return Module(remote, name)
+
+    def traceback(self) -> str:
+        """The traceback of the last error of the worker, whole; "" if there was none.
+
+        It has what an exception raised here leaves out: the bridge's own frames, and every member
+        of every group. Errors of the bridge itself have none.
+        """
+        return self._remote.last_traceback()
 
     def subscribe(self, fn: Callable[[Event], None]) -> Callable[[], None]:
         """Call `fn` with every event from now on, in any thread; the result ends that."""

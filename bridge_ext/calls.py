@@ -10,6 +10,7 @@ from .kernel.callpaths import call_by_path
 from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
 from .kernel.handles import Ref
 from .kernel.helpers import check_registered
+from .kernel.surface import surfaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .kernel.streams import StreamRef
 
 
+@surfaces
 class Calls:
     """The functions that make calls; on a bridge, and on a bridge with options."""
 

@@ -26,6 +26,7 @@ from .commands import (
 )
 from .kernel.errors import BridgeUsageError, SessionNotFoundError
 from .kernel.handles import Ref
+from .kernel.surface import surface
 from .kernel.wire.limits import INLINE_LIMIT
 from .widgets.tables import (
     Table,
@@ -55,6 +56,7 @@ _COMMANDS = (
     "status",
     "interrupt",
     "restart",
+    "traceback",
 )
 
 
@@ -108,6 +110,7 @@ class Bridge(Magics):
     @needs_local_scope
     @no_var_expand
     @line_magic
+    @surface
     def bridge(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
         """Call functions in a worker, and see and free what is held there.
 
@@ -121,6 +124,7 @@ class Bridge(Magics):
         %bridge status                             the worker
         %bridge interrupt                          stop what runs in the worker
         %bridge restart                            end the worker and start a fresh one
+        %bridge traceback                          the last error of the worker, with every frame
         %bridge                                    the bridge itself: b = %bridge
 
         Each WORD is a Python literal, or a variable or attribute of one; key=value gives a
@@ -232,9 +236,14 @@ class Bridge(Magics):
         _none("restart", words)
         return status_table(self._bridge.restart())
 
+    def _traceback(self, words: list[str]) -> Any:
+        _none("traceback", words)
+        return _Help(self._bridge.traceback().rstrip() or "no error was raised in the worker")
+
     # ------------------------------------------------------------ %session, %%session
     @no_var_expand
     @line_cell_magic
+    @surface
     def session(self, line: str, cell: str | None = None) -> Any:
         """Run a cell, or the cells from here on, in a named session.
 

@@ -9,6 +9,7 @@ from .kernel import context, inspection
 from .kernel.errors import BridgeUsageError
 from .kernel.model import Options, Released
 from .kernel.session import Limits
+from .kernel.surface import surfaces
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .kernel.model import RefInfo, SessionInfo
 
 
+@surfaces
 class Sessions(Calls):
     """The part of a bridge that is about what it holds."""
 

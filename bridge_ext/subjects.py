@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .kernel import completion, members
 from .kernel.completion import Place
-from .kernel.handles import Module, ModuleFunction, Ref, clean, clean_text
+from .kernel.handles import Module, ModuleFunction, Ref
+from .kernel.wire.naming import clean, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -329,11 +329,11 @@ def test_the_label_of_the_call_says_where_a_ref_was_made(books):
 
 
 def test_an_exception_is_a_failure_record(books):
-    status, (module, name, args, attributes, text, traceback, kind) = books.call("math.sqrt", -1.0)
+    status, (module, name, args, attributes, text, frames, kind, *_) = books.call("math.sqrt", -1.0)
     assert (status, module, name, kind) == (1, "builtins", "ValueError", "exception")
     assert args == [text]
     assert attributes == {}
-    assert "ValueError" in traceback
+    assert frames
     assert books.call("math.sqrt", 4.0) == [0, 2.0]
 
 

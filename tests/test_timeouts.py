@@ -11,7 +11,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import steered
 from conftest import eventually
 from steering import (
     AT_ONCE,
@@ -192,7 +191,7 @@ def test_the_loop_of_a_stream_has_its_timeout_for_each_item(local, growing, held
     stream, seen = local.stream("steered.Items", 3), []
     with Late() as late, local.options(timeout=SHORT):
         for item in stream:
-            seen.append(item)  # noqa: PERF402
+            seen.append(item)
     assert late.error.stopped
     assert growing.has_stopped(local)
     seen += [next(stream) for _ in range(20)]

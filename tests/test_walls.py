@@ -1074,7 +1074,8 @@ def bomb(tmp_path):
     return packed, file.exists
 
 
-FAILURE = ["builtins", "ValueError", [], {}, "text", "", "exception"]
+UNLINKED = [None, None, False, []]
+FAILURE = ["builtins", "ValueError", [], {}, "text", [], "exception", [], [], UNLINKED, []]
 WITH_PICKLE = {
     "the value": lambda x: [0, x],
     "deep in the value": lambda x: [0, {"a": [1, [x]]}],
@@ -1137,7 +1138,7 @@ def test_a_pickle_that_was_asked_for_is_opened(fake, fooled, bomb):
 @pytest.mark.parametrize("name", ["KeyboardInterrupt", "SystemExit", "GeneratorExit"])
 @pytest.mark.parametrize("kind", ["exception", "other"])
 def test_a_failure_cannot_name_what_is_no_exception(fake, fooled, name, kind):
-    failure = ["builtins", name, [], {}, "text", "", kind]
+    failure = ["builtins", name, *FAILURE[2:6], kind, *FAILURE[7:]]
     fake.answer = lambda call_id, payload: reply(call_id, [1, failure])
     with pytest.raises(RemoteError, match=name):
         fooled.call("math.sqrt", 4)
@@ -1162,7 +1163,7 @@ class Loud(ValueError):
 
 
 def test_a_failure_runs_none_of_the_code_of_its_type(fake, fooled):
-    failure = [__name__, "Loud", ["a"], {"detail": 5}, "a", "", "exception"]
+    failure = [__name__, "Loud", ["a"], {"detail": 5}, "a", *FAILURE[5:]]
     fake.answer = lambda call_id, payload: reply(call_id, [1, failure])
     with pytest.raises(Loud) as caught:
         fooled.call("math.sqrt", 4)
@@ -1174,7 +1175,7 @@ def test_a_failure_runs_none_of_the_code_of_its_type(fake, fooled):
 @pytest.mark.parametrize("name", ["open", "eval", "sys.exit", "__import__", "Loud.made.append"])
 def test_a_failure_cannot_name_a_function(fake, fooled, name):
     module = __name__ if name.startswith("Loud") else "builtins"
-    failure = [module, name, ["1"], {}, "text", "", "exception"]
+    failure = [module, name, ["1"], *FAILURE[3:]]
     fake.answer = lambda call_id, payload: reply(call_id, [1, failure])
     with pytest.raises(RemoteError):
         fooled.call("math.sqrt", 4)

@@ -22,17 +22,18 @@ from .errors import (
     WorkerDiedError,
     lost,
 )
-from .failures import rebuild
 from .fetching import fetched
 from .incarnation import Incarnation
 from .model import Options
 from .outbound import SCALARS, Outbound
+from .raising import Raising
 from .resolution import check_target, resolve
 from .session import Session
 from .supervisor import Supervisor
 from .telling import Telling
 from .wire import limits
 from .wire.payload import call_part, join, part
+from .wire.rebuilding import throw
 
 if TYPE_CHECKING:
     from .backends.base import Reply
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from .wire.payload import Part
 
 
-class Client(Supervisor):
+class Client(Raising, Supervisor):
     """Requests to the worker."""
 
     # ------------------------------------------------------------ the one request
@@ -268,7 +269,7 @@ class Client(Supervisor):
         """
         status = body[0]
         if status == 1:
-            raise self.raised(body[1], call)
+            throw(self.raised(body[1], call))
         if status == 2:
             raise KeyboardInterrupt
         self.sessions.ended(session, body[1])
@@ -281,7 +282,9 @@ class Client(Supervisor):
         """The exception of a failure: the very one, if a callback of the call has raised it."""
         number = failure[3].get("_bridge_number")
         original = call.errors.get(number) if type(number) is int else None
-        return original if original is not None else rebuild(failure)
+        return (
+            original if original is not None else self.failed(failure, keep=call.type != "display")
+        )
 
 
 def head_parts(call: Call, session: Session, in_force: str | None) -> list[Any]:

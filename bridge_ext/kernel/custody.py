@@ -13,11 +13,11 @@ from . import context
 from .backends.base import Busy, Deadline, Died, Interrupted, Late, Request, TimedOut
 from .client import Client, as_it_came
 from .errors import BridgeUsageError
-from .failures import rebuild
 from .model import Released
 from .owners import check_owner
 from .wire.codec import pack
 from .wire.payload import base, check_id
+from .wire.rebuilding import throw
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Custodian(Client):
             raise interrupt.error from None
         status, *rest = incarnation.open(reply)
         if status == 1:
-            raise rebuild(rest[0])
+            throw(self.failed(rest[0]))
         return rest[0] if status == 0 else None
 
     def current_session(self) -> str:
@@ -175,5 +175,5 @@ class Custodian(Client):
                 raise interrupt.error from None
             status, *rest = incarnation.open(reply)
             if status == 1:
-                raise rebuild(rest[0])
+                throw(self.failed(rest[0]))
             return (rest[0][0], rest[0][1]) if status == 0 else (0, 0)

@@ -5,29 +5,17 @@ A handle has no public names of its own; what the bridge does with it are functi
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from .completion import Place, names, signature_of
 from .onlookers import onlooker
-from .wire.limits import MAX_HELP
+from .surface import surface
+from .wire.naming import clean
 
 if TYPE_CHECKING:
     from inspect import Signature
 
     from .refs import RefState
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
-
-def clean(text: str, limit: int = 200) -> str:
-    """Text of a worker without control characters, cut to a length."""
-    return _CONTROL.sub("", text)[:limit]
-
-
-def clean_text(text: str) -> str:
-    """The same of text that has lines, such as a docstring."""
-    return "\n".join(_CONTROL.sub("", line) for line in text.expandtabs()[:MAX_HELP].split("\n"))
 
 
 class Ref:
@@ -56,6 +44,7 @@ class Ref:
     def __hash__(self) -> int:
         return object.__hash__(self)
 
+    @surface
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(
@@ -70,6 +59,7 @@ class Ref:
         state = self._bridge_state
         return state.client.get_attr(state, name)
 
+    @surface
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("_"):
             raise AttributeError(
@@ -79,17 +69,20 @@ class Ref:
         state = self._bridge_state
         state.client.set_attr(state, name, value)
 
+    @surface
     def __delattr__(self, name: str) -> None:
         if name.startswith("_"):
             raise AttributeError(f"{name!r} is not deleted through a ref", name=name)
         run(self, "builtins", "delattr", self, name)
 
+    @surface
     def __str__(self) -> str:
         if self._bridge_state.ended():
             return repr(self)  # printing what is gone says how it went
         text = run(self, "builtins", "str", self)
         return text if type(text) is str else repr(self)
 
+    @surface
     def __format__(self, spec: str) -> str:
         if onlooker(1):
             return repr(self)
@@ -145,6 +138,7 @@ class Module:
     def __repr__(self) -> str:
         return f"<module {clean(self._bridge_name)!r} in the worker>"
 
+    @surface
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(
@@ -158,6 +152,7 @@ class Module:
             )
         return self._bridge_client.module_member(self._bridge_name, name)
 
+    @surface
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
             f"modules are not changed through a handle; call 'builtins.setattr' on "
@@ -189,12 +184,14 @@ class ModuleFunction:
     def __repr__(self) -> str:
         return f"<function {clean(self._bridge_module)}.{clean(self._bridge_name)} in the worker>"
 
+    @surface
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, in the worker."""
         return self._bridge_client.call_function(
             self._bridge_module, self._bridge_name, args, kwargs
         )
 
+    @surface
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or onlooker(1):
             raise AttributeError(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .answering import answer
 from .errors import ProtocolError, lost
-from .handles import Module, Ref, clean, new_handle
+from .handles import Module, Ref, new_handle
 from .model import RefAdded, RefReleased
 from .operators import make_class
 from .refs import RefState, RefTable
@@ -21,6 +21,7 @@ from .streams import StreamRef, StreamState
 from .wire.limits import MAX_TYPES
 from .wire.loading import Loading, malformed
 from .wire.marks import Ext
+from .wire.naming import clean
 from .wire.own import msgpack
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .errors import RefNotFoundError
-from .handles import clean
 from .model import RefInfo, SessionInfo, WorkerInfo
+from .wire.naming import clean
 
 if TYPE_CHECKING:
     from .custody import Custodian

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from . import signatures
 from .completion import Place, keys, signature_of
-from .handles import Ref, clean, clean_text
+from .handles import Ref
+from .surface import hide_frames
+from .wire.naming import clean, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +65,11 @@ def stubs(members: list[list[Any]], of: str, specials: list[str]) -> dict[str, A
 def _method(name: str, kind: str, signature: str | None, doc: str | None) -> Callable[..., Any]:
     def method(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
         state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
+        try:
+            return state.client.method(state, name, args, kwargs)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     shown = _seen_from_class(kind, signature)
     method.__name__ = clean(name)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import EncodeError
-from .handles import Ref, clean, clean_text, run
+from .handles import Ref, run
 from .members import stubs
 from .streams import StreamRef
+from .surface import hide_frames, surface
+from .wire.naming import clean, clean_text
 from .wire.specials import BINARY
 
 if TYPE_CHECKING:
@@ -20,14 +22,22 @@ if TYPE_CHECKING:
 
 def _unary(module: str, name: str, fetch: bool | None = None) -> Callable[..., Any]:
     def special(self: Ref, *args: Any) -> Any:
-        return run(self, module, name, self, *args, fetch=fetch)
+        try:
+            return run(self, module, name, self, *args, fetch=fetch)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     return special
 
 
 def _reflected(name: str) -> Callable[..., Any]:
     def special(self: Ref, other: Any) -> Any:
-        return run(self, *_function_of(name), other, self)
+        try:
+            return run(self, *_function_of(name), other, self)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     return special
 
@@ -42,11 +52,16 @@ def _function_of(operator: str) -> tuple[str, str]:
 def _named(name: str) -> Callable[..., Any]:
     def special(self: Ref, /, *args: Any, **kwargs: Any) -> Any:
         state = self._bridge_state
-        return state.client.method(state, name, args, kwargs)
+        try:
+            return state.client.method(state, name, args, kwargs)
+        except Exception as error:
+            __tracebackhide__ = hide_frames(error)
+            raise
 
     return special
 
 
+@surface
 def _exit(self: Ref, kind: Any, error: Any, traceback: Any) -> Any:
     """Leave a remote context; a traceback cannot travel, and not every exception can."""
     state = self._bridge_state

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import ProtocolError
-
-_FAILURE = [str, str, list, dict, str, str, str]
+from .wire.failure import is_failure
 
 
 def checked(body: Any) -> list[Any]:
@@ -21,10 +20,6 @@ def checked(body: Any) -> list[Any]:
             return body
         if status == 3 and count == 2 and type(body[1]) is str:
             return body
-        if status == 1 and count == 2 and _is_failure(body[1]):
+        if status == 1 and count == 2 and is_failure(body[1]):
             return body
     raise ProtocolError(f"a reply's body is [status, ...], and {body!r:.200} came")
-
-
-def _is_failure(x: Any) -> bool:
-    return type(x) is list and [type(part) for part in x] == _FAILURE

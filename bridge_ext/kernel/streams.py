@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .errors import BridgeUsageError
 from .handles import Ref
 from .onlookers import onlooker
+from .surface import surface
 from .wire.loading import malformed
+from .wire.rebuilding import throw
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -88,8 +90,10 @@ class StreamState:
     def _check_end(self, stop: type[Exception]) -> None:
         """Raise what comes after the items; whoever asks again is told by the iterator itself."""
         end, self._end = self._end, False
+        if end is True:
+            raise stop
         if end is not False:
-            raise stop if end is True else end
+            throw(end)
 
     def _take(self, state: RefState, call: Call, reply: Any) -> None:
         with malformed("items of a stream"):
@@ -139,6 +143,7 @@ class StreamRef(Ref):
             raise TypeError("a stream gives no item away to be shown")
         return self
 
+    @surface
     def __next__(self) -> Any:
         state = self._bridge_state
         stream = state.stream
@@ -153,6 +158,7 @@ class StreamRef(Ref):
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
 
+    @surface
     async def __anext__(self) -> Any:
         state = self._bridge_state
         stream = state.stream

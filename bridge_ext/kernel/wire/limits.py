@@ -29,6 +29,18 @@ INLINE_LIMIT = 8 << 20
 MAX_TEXT = 100_000
 """Characters of a traceback or of one output chunk: more than anybody reads in a cell."""
 
+MAX_FRAMES = 1_000
+"""Frames of one exception's stack: Python's own recursion limit is about that."""
+
+MAX_STACKS = 4_000
+"""Frames of all the exceptions that travel as one failure."""
+
+MAX_ERRORS = 100
+"""Exceptions that travel as one failure: its chain and the members of its groups."""
+
+MAX_NOTES = 100
+"""Notes of one exception."""
+
 MAX_DOC = 400
 """Characters of one member's docstring in a type record: its first paragraph."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
+from ..wire.failure import encode_failure
 from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
-from .failure import encode_failure
 from .holding import SessionEnded, Spec
 from .looking import LOOKS
 from .views import ref_rows, session_rows

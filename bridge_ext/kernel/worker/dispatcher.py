@@ -11,7 +11,6 @@ from ..wire.limits import INLINE_LIMIT
 from ..wire.loading import malformed
 from ..wire.payload import check
 from .environment import set_environment
-from .failure import NUMBER
 from .handlers import ANYWHERE, HANDLERS
 from .holding import Spec
 from .importing import Importer
@@ -199,7 +198,7 @@ class Dispatcher:
         if status == 0:
             return value
         error = value if isinstance(value, BaseException) else RemoteError(*answer["failure"])
-        object.__setattr__(error, NUMBER, number)
+        object.__setattr__(error, "_bridge_number", number)
         raise error
 
 

@@ -10,7 +10,7 @@ import re
 import sys
 
 from ..wire.limits import MAX_DISPLAY
-from .introspect import name_of
+from ..wire.naming import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,16 +6,8 @@ import sys
 import types
 
 from ..wire.limits import MAX_HELP
-from .introspect import (
-    SLOTS,
-    dict_of,
-    is_function,
-    kind_of,
-    module_of,
-    mro_of,
-    name_of,
-    signature_of,
-)
+from ..wire.naming import module_of, name_of
+from .introspect import SLOTS, dict_of, is_function, kind_of, mro_of, signature_of
 from .sources import file_of, origin_of, source_of
 
 TYPE_CHECKING = False

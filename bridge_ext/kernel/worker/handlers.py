@@ -10,10 +10,11 @@ from itertools import islice
 
 from ..errors import BridgeUsageError, ProtocolError, SessionFullError, SessionMismatchError
 from ..wire.codec import TooLarge, pack
+from ..wire.failure import encode_failure
 from ..wire.payload import CallType
 from .ahead import REPLAYS, ahead_of, seen
 from .display import mime_bundle
-from .failure import encode_failure
+from .hints import hint_for
 from .importing import uncallable
 from .inbox import Pickled, checked_ref, open_pickle, text_of
 from .views import ref_row
@@ -137,7 +138,7 @@ class Handlers:
         while True:
             end: Any = len(items) == len(ahead.items) and ahead.end
             if isinstance(end, BaseException):
-                end = encode_failure(end, self.shared.hidden)
+                end = encode_failure(end, self.shared.hidden, hint_for(end))
             rest = [end, shared]
             try:
                 answer = self.outbox.items(ahead.position, items, rest, fetch, session, cell)

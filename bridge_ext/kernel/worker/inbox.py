@@ -13,11 +13,11 @@ from ..errors import (
 from ..wire.codec import pack
 from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
+from ..wire.naming import name_of
 from ..wire.own import dependency
 from .ahead import seen
 from .asking import Callback
 from .importing import import_module
-from .introspect import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import sys
 import types
 
 from ..wire.limits import MAX_DOC, MAX_MEMBERS
+from ..wire.naming import module_of, name_of
 from ..wire.specials import SPECIALS
 
 TYPE_CHECKING = False
@@ -20,19 +21,7 @@ if TYPE_CHECKING:
 _MRO = type.__dict__["__mro__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _MODULE = type.__dict__["__module__"].__get__
-_QUALNAME = type.__dict__["__qualname__"].__get__
 mro_of, dict_of = _MRO, _DICT
-
-
-def name_of(t: type) -> str:
-    """The type's qualified name."""
-    return str(_QUALNAME(t))
-
-
-def module_of(t: type) -> str:
-    """The module the type says it is from."""
-    module = _MODULE(t)  # types written in C have it in their name, not in their dictionary
-    return module if type(module) is str else "builtins"
 
 
 def type_record(t: type, type_id: int) -> list[Any]:

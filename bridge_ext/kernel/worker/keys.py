@@ -6,7 +6,8 @@ import sys
 from itertools import islice
 
 from ..wire.limits import MAX_KEYS
-from .introspect import module_of, mro_of
+from ..wire.naming import module_of
+from .introspect import mro_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

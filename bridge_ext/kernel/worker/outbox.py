@@ -10,10 +10,10 @@ from ..wire.codec import Lowering, TooLarge, pack
 from ..wire.culprits import locate
 from ..wire.limits import MAX_BODY
 from ..wire.marks import Ext
+from ..wire.naming import module_of, name_of
 from ..wire.own import msgpack
 from ..wire.pickling import dump
 from .ahead import REPLAYS
-from .introspect import module_of, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ import time
 
 from ..errors import ProtocolError
 from ..wire.codec import pack, pack_list
+from ..wire.failure import encode_failure
 from ..wire.framing import Kind
 from ..wire.heads import request_head
 from ..wire.loading import malformed
 from ..wire.payload import check
-from .failure import encode_failure
 from .handlers import ANYWHERE, HANDLERS, Handlers
+from .hints import hint_for
 from .holding import SessionEnded
 from .inbox import Inbox
 from .outbox import Outbox
@@ -102,7 +103,7 @@ class Serving(Handlers):
                 return _CANCELLED
             if self.shared.host.in_process:
                 raise error
-        return pack([1, encode_failure(error, self.shared.hidden)])
+        return pack([1, encode_failure(error, self.shared.hidden, hint_for(error))])
 
     def _serve(self, body: bytes | bytearray, cell: str) -> Answer:
         running = self.running

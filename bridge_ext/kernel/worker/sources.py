@@ -7,7 +7,8 @@ import re
 import sys
 import types
 
-from .introspect import dict_of, module_of, mro_of, name_of, own_dict
+from ..wire.naming import module_of, name_of
+from .introspect import dict_of, mro_of, own_dict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

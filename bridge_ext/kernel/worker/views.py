@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from .introspect import module_of, name_of
+from ..wire.naming import module_of, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
