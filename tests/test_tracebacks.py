@@ -219,9 +219,9 @@ def test_lines_of_the_other_side_are_not_kept_for_ever():
 
 def test_a_hidden_frame_is_there_when_all_are_asked_for(local):
     error = fail(local.call, "traced.int_of", "x")
-    assert "dispatcher" not in text(error)
+    assert "serving" not in text(error)
     everything = local.traceback()
-    assert "dispatcher.py" in everything
+    assert "serving.py" in everything
     assert "return int(value) + 1" in everything
 
 

@@ -52,7 +52,7 @@ class Ref:
                 f"its own; bridge.get(ref, {name!r}) reads it remotely",
                 name=name,
             )
-        if onlooker(1):
+        if onlooker():
             raise AttributeError(
                 f"{name!r} is in the worker, and is not read to be shown", name=name
             )
@@ -84,7 +84,7 @@ class Ref:
 
     @surface
     def __format__(self, spec: str) -> str:
-        if onlooker(1):
+        if onlooker():
             return repr(self)
         return str(run(self, "builtins", "format", self, spec)) if spec else str(self)
 
@@ -146,7 +146,7 @@ class Module:
                 f"bridge.attr('{self._bridge_name}.{name}') reads it",
                 name=name,
             )
-        if onlooker(1):
+        if onlooker():
             raise AttributeError(
                 f"{name!r} is in the worker, and is not read to be shown", name=name
             )
@@ -193,7 +193,7 @@ class ModuleFunction:
 
     @surface
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or onlooker(1):
+        if name.startswith("_") or onlooker():
             raise AttributeError(name)
         return self._bridge_client.module_member(self._bridge_module, f"{self._bridge_name}.{name}")
 
@@ -217,7 +217,7 @@ def _must_fetch(ref: Ref, what: str) -> TypeError:
 
 def run(target: Ref, module: str, name: str, *args: Any, fetch: bool | None = None) -> Any:
     """Run a function of the standard library on `target`, in the worker."""
-    if onlooker(2):
+    if onlooker():
         return told(target, name)
     state = target._bridge_state
     return state.client.operate(state, module, name, args, fetch)

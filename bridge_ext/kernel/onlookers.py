@@ -19,19 +19,22 @@ _ONLOOKERS: tuple[str, ...] = (
     "_pydevd_bundle.",
 )
 """How the names of their modules begin."""
+_OURS = __name__.partition(".")[0] + "."
 _EVALUATING = ("IPython.core.completer", "rlcompleter")
 """Those that `eval` an expression to complete what follows it."""
 
 
-def onlooker(depth: int) -> bool:
-    """Whether an onlooker does this.
-
-    Args:
-        depth: 1 for the caller of the function that asks, 2 for that one's caller, and so on.
-    """
-    frame, known = sys._getframe(depth + 1), _ONLOOKERS
-    code = frame.f_code
+def onlooker() -> bool:
+    """Whether an onlooker does what is being done: the nearest caller that is not of ours."""
+    frame = sys._getframe(1)
+    name: object = _OURS
+    while type(name) is str and name.startswith(_OURS):
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+        name = frame.f_globals.get("__name__")
+    known, code = _ONLOOKERS, frame.f_code
     if code.co_filename == "<string>" and code.co_name == "<module>" and frame.f_back is not None:
-        frame, known = frame.f_back, _EVALUATING  # the frame of `eval` has the user's names
-    name = frame.f_globals.get("__name__")
+        known = _EVALUATING  # the frame of `eval` has the user's names
+        name = frame.f_back.f_globals.get("__name__")
     return type(name) is str and name.startswith(known)

@@ -139,7 +139,7 @@ class StreamRef(Ref):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[Any]:
-        if onlooker(1):
+        if onlooker():
             raise TypeError("a stream gives no item away to be shown")
         return self
 
