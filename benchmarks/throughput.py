@@ -26,7 +26,8 @@ def stream(peer: Peer, sizes: Sizes) -> Figures:
     """A ``for`` loop over ints that an iterator there gives one by one."""
     expect(list(peer.numbers(FEW)), list(range(FEW)))
     end = time.perf_counter() + sizes.budget_s / 3
-    each_us, count = [], 0
+    each_us: list[float] = []
+    count = 0
     while len(each_us) < sizes.repeats and time.perf_counter() < end:
         began = time.perf_counter()
         count = _read(peer.numbers(sizes.items), sizes.items, end)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.peers.base import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 MAX_REFS = 100_000
 """More than any workload makes in the auto-session: the default limit is about as many."""
@@ -65,7 +65,7 @@ class BridgePeer(Peer):
         """A ref; dropping its handle frees the object with the next message."""
         return self.bridge.new("benchmarks.remote.Held", value)
 
-    def numbers(self, count: int) -> Iterable[int]:
+    def numbers(self, count: int) -> Any:
         """A stream, which the worker reads ahead."""
         return self.bridge.stream("builtins.range", count)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.peers.base import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from benchmarks.peers.base import Notes
 
@@ -25,20 +26,18 @@ class Managers(Peer):
 
     def load(self) -> None:
         """Import what a script would."""
-        from multiprocessing.managers import BaseManager
-
-        self.base = BaseManager
+        library: Any = import_module("multiprocessing.managers")
+        self.base, self.iterator = library.BaseManager, library.IteratorProxy
 
     def start(self) -> None:
         """Start the manager's process and make one proxy."""
         from multiprocessing import get_context
-        from multiprocessing.managers import IteratorProxy
 
         from benchmarks.remote import Held, Root, numbers
 
         self.base.register("Root", Root)
         self.base.register("Held", Held, exposed=("get",))
-        self.base.register("numbers", numbers, proxytype=IteratorProxy)
+        self.base.register("numbers", numbers, proxytype=self.iterator)
         self.manager = self.base(ctx=get_context("spawn"))
         self.manager.start()
         self.root = self.manager.Root()
@@ -60,6 +59,6 @@ class Managers(Peer):
         """A proxy; its finalizer frees the object."""
         return self.manager.Held(value)
 
-    def numbers(self, count: int) -> Iterable[int]:
+    def numbers(self, count: int) -> Any:
         """The library's proxy of an iterator."""
         return self.manager.numbers(count)

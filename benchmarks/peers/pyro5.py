@@ -8,7 +8,7 @@ from benchmarks.peers.base import Peer
 from benchmarks.peers.unix_server import UnixServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from benchmarks.peers.base import Notes
 
@@ -94,7 +94,7 @@ class Pyro5(Peer):
         self.root.drop([handle._pyroUri.object for handle in handles])
         handles.clear()
 
-    def numbers(self, count: int) -> Iterable[int]:
+    def numbers(self, count: int) -> Any:
         """An iterator that the daemon keeps."""
         return self.root.numbers(count)
 

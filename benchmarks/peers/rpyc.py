@@ -8,7 +8,7 @@ from benchmarks.peers.base import Peer
 from benchmarks.peers.unix_server import UnixServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from benchmarks.peers.base import Notes
 
@@ -76,7 +76,7 @@ class Rpyc(Peer):
             del handles[-AT_ONCE:]
             self.call("live")
 
-    def numbers(self, count: int) -> Iterable[int]:
+    def numbers(self, count: int) -> Any:
         """Many items a trip, which is the library's own way."""
         return self.library.buffiter(self.call("numbers", count))
 
