@@ -168,7 +168,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.timeout is not None and (
-            not isinstance(self.timeout, (int, float)) or not self.timeout > 0
+            type(self.timeout) is bool
+            or not isinstance(self.timeout, (int, float))
+            or not self.timeout > 0
         ):
             raise BridgeUsageError(f"timeout={self.timeout!r}: give seconds, more than 0")
         for name in ("kill", "idempotent", "fetch"):
