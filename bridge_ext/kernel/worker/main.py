@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 
 _PARENT_POLL = 0.5
 """Seconds between looks at the parent's pid where the system has no pidfd."""
+_LONG = 0.02
+"""Seconds after which a call may have kept the control thread from hearing what was said."""
+_HEARING = 0.1
+"""Seconds that it then gets at most; it needs well under a millisecond."""
 
 
 def main(data_fd: int, control_fd: int, lifeline_fd: int, kernel_pid: int) -> None:
@@ -103,7 +107,7 @@ class Worker(Host):
 
     def __init__(self, data: Channel, control: Channel, lifeline_fd: int) -> None:
         self._data, self._control, self._lifeline = data, control, lifeline_fd
-        self._forked = False
+        self._forked = self._hearing = False
         self._main = threading.get_ident()
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
@@ -171,6 +175,7 @@ class Worker(Host):
 
     def _take(self, frame: Frame, serving: Serving) -> None:
         """Serve one frame of the data channel, and send its reply."""
+        begun = time.monotonic()
         answer = serving.handle(frame)
         if self._forked:
             self._leave_child()
@@ -179,6 +184,19 @@ class Worker(Host):
         flush()
         call_id, body, buffers = answer
         self._lines.send_data(Kind.REPLY, [call_id], body, buffers)
+        if time.monotonic() - begun > _LONG:
+            self._let_control_hear()
+
+    def _let_control_hear(self) -> None:
+        """After a call that may have kept the GIL: what came on control meanwhile is heard now.
+
+        Else a call that was cancelled then would begin before that is known.
+        """
+        poll = select.poll()
+        poll.register(self._control.socket.fileno(), select.POLLIN)
+        end = time.monotonic() + _HEARING
+        while (poll.poll(0) or self._hearing) and time.monotonic() < end:
+            time.sleep(0.0002)  # lets go of the GIL
 
     # ------------------------------------------------------------ control channel
     def _serve_control(self) -> None:
@@ -186,7 +204,9 @@ class Worker(Host):
             while True:
                 frame = self._control.buffered()
                 if frame is None:
+                    self._hearing = False
                     self._wait_control()
+                    self._hearing = True
                     frame = self._control.read()
                 if frame is None:
                     die()
