@@ -98,6 +98,8 @@ class Board:
 
     def passive(self) -> list[Flight]:
         """The calls that no thread waits for."""
+        if not self._passive:
+            return []
         return [f for f in list(self.pending.values()) if f.waiting is not None]
 
     # ------------------------------------------------------------ reading

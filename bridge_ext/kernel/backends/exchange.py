@@ -96,7 +96,7 @@ class Exchange:
             while True:
                 while flight.reply is None and not flight.asks:
                     if board.reader is flight:
-                        self._read(flight)
+                        self.read(flight)
                     else:
                         self._sleep(flight)
                 if flight.reply is not None:
@@ -202,7 +202,7 @@ class Exchange:
         if self.board.needs_background and self.board.take_background(self._background):
             try:
                 if ready:
-                    self._read(self._background)
+                    self.read(self._background)
                 while (frame := self._channel.buffered()) is not None:
                     self._take(frame, self._background)
             finally:
@@ -214,9 +214,9 @@ class Exchange:
         return self._channel.midway
 
     def tick_in_background(self) -> None:
-        """Look at the deadlines of those who have no thread."""
+        """Look at the deadlines of those who have no thread, and at what was told to stop."""
         for flight in self.board.passive():
-            if not isinstance(flight.waiting, Orphan):
+            if flight.course is not None or not isinstance(flight.waiting, Orphan):
                 try:
                     self.steering.tick(flight)
                 except (TimedOut, Interrupted) as error:
@@ -238,13 +238,9 @@ class Exchange:
 
     # ------------------------------------------------------------ reading
     def read(self, flight: Flight) -> None:
-        """Read a frame for a sender whose socket is full."""
-        self._read(flight)
-
-    def _read(self, flight: Flight) -> None:
-        """Read one frame, and give it to whom it belongs."""
+        """Read one frame, or a part of it, and give it to whom it belongs."""
         try:
-            frame = self._channel.read()
+            frame = self._channel.read(_PART)
         except BlockingIOError:
             if flight is not self._background:
                 self._idle(flight)
@@ -318,7 +314,9 @@ class Exchange:
         finally:
             flight.held = flight.held or interrupts.hold()
             flight.answering = False
-        self._send_answer(frame, *answer, flight=flight)
+        self.steering.tick(flight)
+        if flight.course is None:  # else the call is being stopped, and asks no more
+            self._send_answer(frame, *answer, flight=flight)
 
     def _answer_passive(self, flight: Flight, frame: Frame) -> None:
         try:
@@ -346,4 +344,6 @@ class Exchange:
                 self.board.stop_reading(sending)
 
 
+_PART = 16 << 20
+"""Bytes of a large frame after which a reader looks for interrupts and deadlines: a few ms."""
 _NONE = Request(b"", (), None, None, None)  # type: ignore[arg-type]

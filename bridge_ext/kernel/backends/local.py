@@ -261,8 +261,7 @@ class LocalConnection(Connection):
             self._read_control()
         if data in ready:
             self._serve_passive(ready=True)
-        if passive:
-            exchange.tick_in_background()
+        exchange.tick_in_background()
         return ready
 
     def _serve_passive(self, ready: bool) -> None:

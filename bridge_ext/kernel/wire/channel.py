@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from socket import MSG_DONTWAIT
 
@@ -75,11 +76,15 @@ class Channel:
             del pieces[0]
         return pieces
 
-    def read(self) -> Frame | None:
+    def read(self, at_most: int = sys.maxsize) -> Frame | None:
         """The next frame, or None at the end of the stream.
 
+        Args:
+            at_most: bytes of a frame that is not yet whole, after which the caller has its turn.
+
         Raises:
-            BlockingIOError: the socket's receive timeout passed; call again to go on.
+            BlockingIOError: the socket's receive timeout passed, or that much has come; call
+                again to go on.
             ProtocolError: the peer broke the protocol.
             OSError: the connection broke, or the peer left in the middle of a frame.
         """
@@ -98,6 +103,8 @@ class Channel:
             if frame is not None:
                 self._midway = parser.midway
                 return frame
+            if at_most < 0:
+                raise BlockingIOError
             room = parser.room()
             if room is not None:
                 count = self.socket.recv_into(room)
@@ -108,6 +115,7 @@ class Channel:
                 parser.feed(data)
             if not count:
                 raise ConnectionResetError("the peer left in the middle of a frame")
+            at_most -= count
 
     def buffered(self) -> Frame | None:
         """The next frame, if it has been received already.
