@@ -79,6 +79,11 @@ def sleep_and_touch(seconds, started, ended):
     return "slept"
 
 
+def same_after(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
 def touch_and_stall(path):
     touch(path)
     stall()

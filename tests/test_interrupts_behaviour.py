@@ -472,6 +472,18 @@ def test_a_copy_that_nobody_waits_for_any_more_harms_nothing(local, held):
         held.check()
 
 
+def test_what_is_cancelled_behind_a_call_that_keeps_the_gil_never_starts(local, held, file):
+    """The worker hears nothing before that call ends; it must listen before it goes on."""
+    running = local.submit("steered.hold_gil", 0.5, str(file("started")))
+    eventually(file("started").exists)
+    queued = [local.submit("steered.touch", str(file(f"ran{n}"))) for n in range(20)]
+    assert all(future.cancel() for future in queued[:-1])
+    assert running.result(STUCK) == "held"
+    queued[-1].result(STUCK)
+    held.check()
+    assert [n for n in range(20) if file(f"ran{n}").exists()] == [19]
+
+
 def test_cancelling_a_running_future_stops_its_call(local, held, growing):
     running = local.submit("steered.stall")
     eventually(growing.begun)
@@ -483,6 +495,20 @@ def test_cancelling_a_running_future_stops_its_call(local, held, growing):
     held.check()
     assert time.monotonic() - start < AT_ONCE
     assert growing.has_stopped(local)
+
+
+@pytest.mark.usefixtures("own", "quick")
+def test_a_cancelled_call_that_does_not_stop_is_told_of_and_interrupt_ends_its_worker(
+    local, held, file, capsys
+):
+    told = Told(capsys)
+    running = local.submit("steered.hold_gil", 20, str(file("started")))
+    eventually(file("started").exists)
+    assert running.cancel() is True
+    eventually(told, "a word on what still runs")
+    assert "steered.hold_gil" in told.text
+    assert local.interrupt() is True
+    held.check_lost()
 
 
 def test_cancelling_a_future_that_is_done_changes_nothing(local, held):
