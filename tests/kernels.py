@@ -243,6 +243,10 @@ class Kernel:
         self._read_until(lambda: cell.done, f"the end of {cell.code!r}", seconds)
         return cell
 
+    def watch(self, true, what, seconds=PATIENCE):
+        """Read what cells bring until something is true of it."""
+        self._read_until(true, what, seconds)
+
     def execute(self, code, *, seconds=PATIENCE, **options):
         """Run a cell, however it ends."""
         return self.wait(self.send(code, **options), seconds)

@@ -27,6 +27,7 @@ from bridge_ext import (
     Released,
     RemoteError,
     SessionLostError,
+    WorkerBusyError,
     WorkerDiedError,
 )
 
@@ -619,16 +620,29 @@ def test_a_call_that_holds_refs_is_not_tried_again(local, tmp_path, wrap):
 # --- Timeouts ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["sleep", "loop", "GIL"])
-def test_a_timeout_ends_the_worker_and_the_next_call_works(local, started, how, eventually):
+@pytest.mark.parametrize("how", ["sleep", "loop"])
+def test_a_timeout_stops_the_call_and_keeps_the_rest(local, started, how):
     ref = local.put([1])
     pid = local.status().pid
     with pytest.raises(CallTimeoutError) as caught:
         local.options(timeout=0.3).call("life_things.hang", how, str(started))
     error = caught.value
     assert isinstance(error, TimeoutError)
-    assert (error.timeout, error.stopped, error.refs) == (0.3, True, 1)
+    assert (error.timeout, error.stopped, error.ended, error.refs) == (0.3, True, False, 0)
     assert "0.3" in str(error)
+    assert works(local)
+    ref.append(2)
+    assert local.fetch(ref) == [1, 2]
+    assert local.status().pid == pid
+
+
+def test_a_timeout_that_may_kill_ends_a_worker_that_does_not_stop(local, started, eventually):
+    ref = local.put([1])
+    pid = local.status().pid
+    with pytest.raises(CallTimeoutError) as caught:
+        local.options(timeout=0.3, kill=True).call("life_things.hang", "GIL", str(started))
+    error = caught.value
+    assert (error.timeout, error.ended, error.refs) == (0.3, True, 1)
     assert works(local)
     eventually(lambda: gone(pid))
     with pytest.raises(SessionLostError):
@@ -648,12 +662,27 @@ def test_a_call_within_its_timeout_changes_nothing(local):
     assert local.call("os.getpid") == pid
 
 
-def test_a_stopped_worker_does_not_stop_a_timeout(local):
-    works(local)
-    os.kill(local.status().pid, signal.SIGSTOP)
-    with pytest.raises(CallTimeoutError):
-        local.options(timeout=0.3).call("math.sqrt", 4)
-    assert works(local)
+def test_a_stopped_worker_does_not_stop_a_timeout(local, eventually):
+    """It is told as a call that has not stopped, and serves again when it goes on."""
+    ref = local.put([1])
+    pid = local.status().pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(CallTimeoutError) as caught:
+            local.options(timeout=0.3).call("math.sqrt", 4)
+        assert (caught.value.stopped, caught.value.ended) == (False, False)
+        with pytest.raises(WorkerBusyError, match=r"bridge\.restart\(\)"):
+            works(local)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    def serves():
+        with contextlib.suppress(WorkerBusyError):
+            return works(local)
+
+    eventually(serves)
+    assert ref[0] == 1
+    assert local.status().pid == pid
 
 
 def test_a_timeout_covers_methods_and_streams(local, started):
@@ -669,7 +698,7 @@ def test_a_timeout_covers_methods_and_streams(local, started):
 # --- Interrupts -------------------------------------------------------------------------------
 
 INTERRUPTED = """
-    import os, signal, sys
+    import sys
     import bridge_ext
 
     with bridge_ext.Bridge() as bridge:
@@ -682,20 +711,33 @@ INTERRUPTED = """
         print(bridge.call("math.sqrt", 4))
         try:
             ref.append(2)
+            print("kept", len(ref))
         except bridge_ext.SessionLostError:
             print("lost")
-        print(first != bridge.status().pid)
+        print(first == bridge.status().pid)
 """
 
 
-@pytest.mark.parametrize("how", ["sleep", "loop", "GIL"])
-def test_an_interrupt_ends_the_call_and_its_worker(script, started, how, eventually):
+@pytest.mark.parametrize("how", ["sleep", "loop"])
+def test_an_interrupt_stops_the_call_and_keeps_the_rest(script, started, how, eventually):
     process = script(INTERRUPTED, how, started)
     eventually(started.exists)
     process.send_signal(signal.SIGINT)
+    assert finish(process, 15).split() == ["interrupted", "2.0", "kept", "2", "True"]
+
+
+def test_a_second_interrupt_ends_a_worker_that_does_not_stop(script, started, eventually):
+    process = script(INTERRUPTED, "GIL", started)
+    eventually(started.exists)
+    process.send_signal(signal.SIGINT)
+    told = process.stderr.readline()
+    assert "life_things.hang has not stopped" in told
+    assert "1 ref in 1 session" in told
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=15)
     assert process.returncode == 0, err
-    assert out.split() == ["interrupted", "2.0", "lost", "True"]
+    assert out.split() == ["interrupted", "2.0", "lost", "False"]
+    assert "Lost: 1 ref in 1 session" in err
 
 
 def test_an_interrupt_that_nobody_catches_ends_the_script_and_its_worker(
@@ -755,11 +797,12 @@ def test_an_interrupt_at_any_moment_leaves_no_answer_to_another_call(script):
 
 
 def test_interrupt_ends_a_call_of_another_thread(local, started, eventually):
+    ref = local.put([1])
     with in_thread(local.call, "life_things.hang", "loop", str(started)) as running:
         eventually(started.exists)
-        local.interrupt()
-        assert isinstance(running.exception(10), (KeyboardInterrupt, BridgeError))
-    assert works(local)
+        assert local.interrupt() is True
+        assert isinstance(running.exception(10), KeyboardInterrupt)
+    assert ref[0] == 1
 
 
 def test_interrupt_of_an_idle_worker_changes_nothing(local):
@@ -1082,10 +1125,14 @@ def test_a_killed_worker_takes_its_children_along(local, eventually):
     eventually(lambda: all(map(gone, pids)), deadline=2)
 
 
-def test_a_timeout_ends_the_workers_children(local, started, eventually):
+def test_a_timeout_leaves_the_workers_children_alone_unless_it_kills(local, started, eventually):
     pids = children_of(local)
     with pytest.raises(CallTimeoutError):
         local.options(timeout=0.3).call("life_things.hang", "loop", str(started))
+    assert works(local)
+    assert not any(map(gone, pids))
+    with pytest.raises(CallTimeoutError):
+        local.options(timeout=0.3, kill=True).call("life_things.hang", "GIL", str(started))
     eventually(lambda: all(map(gone, pids)), deadline=2)
 
 
