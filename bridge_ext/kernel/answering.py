@@ -76,9 +76,7 @@ def _find(
 def _note(request: Request, error: BaseException) -> int:
     """Remember what a callback raised, so that it comes out of the call as itself."""
     number = next(numbers)
-    errors = getattr(request, "errors", None)
-    if errors is not None:
-        errors[number] = error
+    request.errors[number] = error
     return number
 
 

@@ -36,7 +36,6 @@ class Call(Request):
             refers to; a batch has them.
         made_for: the only worker that can take it, if it was encoded before it was sent.
         fetched: what becomes of the result, options considered.
-        errors: what callbacks of it have raised, by number.
         repeated, asked_again: whether it was sent again, after a death or a session's end.
     """
 
@@ -44,7 +43,6 @@ class Call(Request):
         "also",
         "args",
         "asked_again",
-        "errors",
         "fetch",
         "fetched",
         "has_refs",

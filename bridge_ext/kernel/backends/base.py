@@ -103,9 +103,12 @@ class Request:
         origin: where the call is made.
         session, helper: what `outgoing` is asked to make known to the worker.
         late: what becomes of it when its deadline passes.
+
+    Attributes:
+        errors: what callbacks of it have raised, by number.
     """
 
-    __slots__ = ("body", "buffers", "helper", "late", "origin", "session")
+    __slots__ = ("body", "buffers", "errors", "helper", "late", "origin", "session")
 
     def __init__(
         self,
@@ -122,6 +125,7 @@ class Request:
         self.session = session
         self.helper = helper
         self.late = late
+        self.errors: dict[int, BaseException] = {}
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 
-from .flights import Flight, Orphan, ignore
+from .flights import Flight, Orphan, Wanted, ignore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Board:
         self.pending: dict[int, Flight] = {}
         self.reader: Flight | None = None
         self.stuck: Flight | None = None
-        self._passive = 0
+        self._passive = self._controlled = 0
 
     # ------------------------------------------------------------ coming and going
     def enter(self, flight: Flight) -> None:
@@ -58,25 +58,54 @@ class Board:
             if self.pending.pop(flight.id, None) is not None and flight.waiting is not None:
                 self._passive -= 1
 
-    def leave(self, flight: Flight, dead: bool) -> deque[Frame] | None:
+    def leave(self, flight: Flight, dead: bool) -> deque[Wanted] | None:
         """A thread waits no more; without a reply its call becomes an orphan.
 
         Returns:
-            The callbacks that nobody has run within it.
+            The callbacks that nobody has run there.
         """
-        asks = None
         with self._lock:
             if flight.reply is not None or dead:
                 self.pending.pop(flight.id, None)
-                asks = flight.asks
             elif flight.id in self.pending:
                 flight.waiting = Orphan(self.drop)
                 self._passive += 1
             if self.reader is flight:
                 self.reader = None
+            asks, flight.asks = flight.asks, None
+            if flight.home is not None:
+                self._unnest(flight)
             if self.pending:
                 self._hand_over()
         return asks
+
+    # ------------------------------------------------------------ calls within callbacks
+    def nest(self, home: Flight, flight: Flight, control: bool) -> None:
+        """A call is made by a callback of `home`: its wait runs what else is asked within that.
+
+        Args:
+            home: the call around it.
+            flight: the call.
+            control: whether its reply comes over the control channel, so that it does not read.
+        """
+        with self._lock:
+            if not home.answering or self.pending.get(home.id) is not home:
+                return
+            for one in (home, *(home.inner or ())):
+                asks, one.asks = one.asks, None
+                if asks:
+                    flight.ask(asks)
+            home.inner = [*(home.inner or ()), flight]
+            flight.home = home
+            self._controlled += control
+            flight.controlled = control
+            self._hand_over()
+
+    def _unnest(self, flight: Flight) -> None:
+        home, flight.home = flight.home, None
+        if home is not None and home.inner:
+            home.inner = [one for one in home.inner if one is not flight]
+            self._controlled -= flight.controlled
 
     def remove(self, flight: Flight) -> Waiting | None:
         """A passive call has ended; who waited for it."""
@@ -119,13 +148,25 @@ class Board:
                 self.reader = flight
             return self.reader is flight
 
-    def stop_reading(self, flight: Flight, answering: bool = False) -> None:
-        """Let another read; `answering` says that this thread runs a callback now."""
+    def stop_reading(self, flight: Flight) -> None:
+        """Let another read."""
         with self._lock:
-            flight.answering = answering
             if self.reader is flight:
                 self.reader = None
             self._hand_over()
+
+    def answers(self, flight: Flight) -> None:
+        """A callback runs where a call is waited for: let another read."""
+        with self._lock:
+            flight.answering += 1
+            if self.reader is flight:
+                self.reader = None
+            self._hand_over()
+
+    def answered(self, flight: Flight) -> None:
+        """A callback has run."""
+        with self._lock:
+            flight.answering -= 1
 
     def _hand_over(self) -> None:
         if self.reader is not None:
@@ -135,13 +176,13 @@ class Board:
                 self.reader = other
                 other.rouse()
                 return
-        if self._passive:
+        if self._passive or self._controlled:
             self._background()
 
     @property
     def needs_background(self) -> bool:
-        """Whether only those wait who have no thread."""
-        return self._passive > 0 and self.reader is None
+        """Whether only those wait who have no thread, or none that reads."""
+        return (self._passive or self._controlled) > 0 and self.reader is None
 
     # ------------------------------------------------------------ what has come
     def deliver(self, flight: Flight, reply: Reply) -> bool:
@@ -157,17 +198,26 @@ class Board:
         """Give a callback to the call that it is asked within, or to another one in flight.
 
         Returns:
-            That call, which is to be told of it if it is passive; None if there is none.
+            The wait that runs it, which is to be told of it if it is passive; None if there is
+            none.
         """
         with self._lock:
-            flight = self.pending.get(call_id)
-            if flight is None or isinstance(flight.waiting, Orphan):
+            home = self.pending.get(call_id)
+            if home is None or isinstance(home.waiting, Orphan):
                 others = (f for f in self.pending.values() if not isinstance(f.waiting, Orphan))
-                flight = next(others, None)
-            if flight is not None and flight.waiting is None:
-                flight.ask(frame)
+                home = next(others, None)
+            if home is None:
+                return None
+            flight = home.innermost
+            flight.ask([Wanted(frame, home)])
+            if flight.waiting is None:
                 flight.rouse()
             return flight
+
+    def next_wanted(self, flight: Flight) -> Wanted | None:
+        """The next callback to run where a call is waited for."""
+        with self._lock:
+            return flight.asks.popleft() if flight.asks else None
 
     def running(self) -> Flight | None:
         """The call that runs in the worker: the oldest, but one whose callback runs comes last."""

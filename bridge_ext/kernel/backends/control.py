@@ -15,7 +15,8 @@ from ..wire.framing import Kind
 from ..wire.heads import reply_head
 from ..wire.loading import malformed, plain
 from . import interrupts
-from .base import Deadline, Death, Died, Reply, Request, TimedOut
+from .base import Deadline, Death, Died, Reply, TimedOut
+from .flights import release
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..wire.channel import Channel
     from ..wire.framing import Buffer, Frame
     from .base import Connection, TakeOutgoing
+    from .flights import Flight
 
     class Host(Protocol):
         """The connection around it."""
@@ -74,7 +76,16 @@ class ControlLine:
         Raises:
             Died, TimedOut, Interrupted: as `Connection.control`.
         """
-        return self._exchange(Kind.REQUEST, None, body, (), deadline)
+        asked, number = Asked(), 0
+        held = interrupts.hold()
+        try:
+            number = self._send(Kind.REQUEST, None, body, (), asked)
+            while asked.reply is None:
+                self._wait(asked, deadline, held)
+            return asked.reply
+        finally:
+            self._asked.pop(number, None)
+            interrupts.let_go(held)
 
     def cancel(self, call_id: int, never: Callable[[], None]) -> None:
         """Have the worker stop a call; `never` is called if it says that it will not start it."""
@@ -93,13 +104,20 @@ class ControlLine:
             interrupts.let_go(held)
 
     def request_within(
-        self, ask: Ask, request: Request, outgoing: TakeOutgoing, deadline: Deadline
+        self, ask: Ask, flight: Flight, outgoing: TakeOutgoing, answer: Callable[[Flight], None]
     ) -> Reply:
         """A request made within a callback, for the thread that asked for it.
+
+        Args:
+            ask: the callback.
+            flight: the request; its thread holds the handler of SIGINT.
+            outgoing: see `Connection.call`.
+            answer: runs a callback that is asked within the same call.
 
         Raises:
             Died, TimedOut, Interrupted: as `Connection.call`.
         """
+        request, deadline = flight.request, flight.deadline
         releases, declarations = outgoing(request.session, request.helper)
         session = request.session  # what the data channel has told of it may not be read yet
         named = session if type(session) is list else [session] if session is not None else []
@@ -112,24 +130,18 @@ class ControlLine:
             inner = [number, deadline.seconds, releases, declarations, origin.label]
             return pack([ask.id, inner])
 
-        return self._exchange(Kind.NESTED, head, request.body, request.buffers, deadline)
-
-    def _exchange(
-        self,
-        kind: int,
-        head: Callable[[int], bytes] | None,
-        body: bytes,
-        buffers: Sequence[Buffer],
-        deadline: Deadline,
-    ) -> Reply:
         asked, number = Asked(), 0
-        held = interrupts.hold()
+        flight.wake = asked.wake
         try:
-            number = self._send(kind, head, body, buffers, asked)
-            return self._wait(asked, deadline, held)
+            number = self._send(Kind.NESTED, head, request.body, request.buffers, asked)
+            while asked.reply is None:
+                if flight.asks:
+                    answer(flight)
+                else:
+                    self._wait(asked, deadline, flight.held)
+            return asked.reply
         finally:
             self._asked.pop(number, None)
-            interrupts.let_go(held)
 
     def _send(
         self,
@@ -151,16 +163,14 @@ class ControlLine:
                 pass  # the worker is gone: the watch will say so
         return number
 
-    def _wait(self, asked: Asked, deadline: Deadline, held: Any) -> Reply:
-        while not asked.wake.acquire(timeout=deadline.left(interrupts.TICK)):
+    def _wait(self, asked: Asked, deadline: Deadline, held: Any) -> None:
+        """Wait until something has happened: the answer, a callback, or the worker's death."""
+        if not asked.wake.acquire(timeout=deadline.left(interrupts.TICK)):
             interrupts.check(held)
-            if self._host.death is not None:
-                raise Died(self._host.death)
             if deadline.passed:
                 raise TimedOut(stopped=False)
-        if asked.reply is None:
-            raise Died(self._host.death or Death("ended"))
-        return asked.reply
+        if self._host.death is not None and asked.reply is None:
+            raise Died(self._host.death)
 
     def send(self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer]) -> None:
         """Send a frame that has no answer."""
@@ -209,7 +219,7 @@ class ControlLine:
             del self._asked[number]
             asked.heard(asked.reply)
         else:
-            asked.wake.release()
+            release(asked.wake)
 
     def take_news(self) -> list[tuple[str, list[Any]]]:
         """What the worker has announced."""
@@ -223,4 +233,4 @@ class ControlLine:
         """The worker is dead: whoever waits is told."""
         for asked in list(self._asked.values()):
             if asked.wake.locked():
-                asked.wake.release()
+                release(asked.wake)

@@ -16,6 +16,7 @@ from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.heads import ask_head, reply_head
 from . import interrupts
+from .answers import NO_REQUEST, Answers
 from .base import NEVER, Busy, Died, Interrupted, Reply, Request, TimedOut
 from .board import Board
 from .flights import Flight, Orphan
@@ -72,7 +73,8 @@ class Exchange:
         self.board = Board(host.wake_background)
         self.steering = Steering(self.board, output, host.cancel, self._deliver)
         self.sender = Sender(channel, self)
-        self._background = Flight(_NONE, NEVER)
+        self.answers = Answers(self.board, self.steering, self.sender, host)
+        self._background = Flight(NO_REQUEST, NEVER)
         self._last_id = 0
         self._poll = select.poll()
         self._data = channel.socket.fileno()
@@ -91,6 +93,7 @@ class Exchange:
         board = self.board
         if board.stuck is not None:
             raise Busy(board.stuck.request.text)
+        self.answers.nest(flight)
         try:
             self._depart(flight, outgoing)
             while True:
@@ -101,12 +104,9 @@ class Exchange:
                         self._sleep(flight)
                 if flight.reply is not None:
                     return flight.reply
-                self._answer(flight)
+                self.answers.answer(flight)
         finally:
-            asks = board.leave(flight, self._host.death is not None)
-            if asks:
-                for frame in asks:
-                    self._route(frame)
+            self.answers.route_again(board.leave(flight, self._host.death is not None))
 
     def _depart(self, flight: Flight, outgoing: TakeOutgoing) -> None:
         """Send the request; its place on the wire is given under the send lock."""
@@ -259,7 +259,9 @@ class Exchange:
                 types = ask_head(frame.head)[3]
                 if types:
                     self._host.take_types(types)
-                self._route(frame)
+                if self._output.poll(0):
+                    self._output.show()
+                self.answers.route(frame)
         except ProtocolError as error:
             raise self._host.broken(error) from error
 
@@ -288,62 +290,6 @@ class Exchange:
                 if not event & select.POLLIN:  # the worker closed this pipe
                     self._poll.unregister(fd)
 
-    # ------------------------------------------------------------ callbacks
-    def _route(self, frame: Frame) -> None:
-        """Have the callback run that the worker asks for."""
-        if self._output.poll(0):
-            self._output.show()
-        flight = self.board.ask(ask_head(frame.head)[1], frame)
-        if flight is None:
-            self._send_answer(frame, *self._host.refuse(frame))
-        elif flight.waiting is not None:
-            flight.waiting.asked(lambda: self._answer_passive(flight, frame))
-
-    def _answer(self, flight: Flight) -> None:
-        """Run a callback in the thread of the call that it is asked within."""
-        assert flight.asks is not None
-        frame = flight.asks.popleft()
-        self.board.stop_reading(flight, answering=True)
-        try:
-            held, flight.held = flight.held, None
-            interrupts.let_go(held)
-            answer = self._host.answer(flight.request, frame)
-        except KeyboardInterrupt as error:
-            self.steering.happens(flight, Happening.INTERRUPT, error)
-            return
-        finally:
-            flight.held = flight.held or interrupts.hold()
-            flight.answering = False
-        self.steering.tick(flight)
-        if flight.course is None:  # else the call is being stopped, and asks no more
-            self._send_answer(frame, *answer, flight=flight)
-
-    def _answer_passive(self, flight: Flight, frame: Frame) -> None:
-        try:
-            answer = self._host.answer(flight.request, frame)
-        except KeyboardInterrupt as error:
-            self.steering.happens(flight, Happening.INTERRUPT, error)
-            return
-        self._send_answer(frame, *answer)
-
-    def _send_answer(
-        self, frame: Frame, body: bytes, buffers: list[Buffer], flight: Flight | None = None
-    ) -> None:
-        ask_id, _, threaded, _ = ask_head(frame.head)
-        head = pack([ask_id, None])
-        if threaded:
-            self._host.send_control(Kind.ANSWER, head, body, buffers)
-            return
-        sending = flight or Flight(_NONE, NEVER)
-        self.sender.acquire(sending)
-        try:
-            self.sender.send(Kind.ANSWER, head, body, buffers, sending)
-        finally:
-            self.sender.release()
-            if flight is None:
-                self.board.stop_reading(sending)
-
 
 _PART = 16 << 20
 """Bytes of a large frame after which a reader looks for interrupts and deadlines: a few ms."""
-_NONE = Request(b"", (), None, None, None)  # type: ignore[arg-type]

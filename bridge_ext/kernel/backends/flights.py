@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 from collections import deque
+from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from contextvars import Context
     from typing import Any
 
     from ..wire.framing import Frame
     from .base import Deadline, Died, Reply, Request, Waiting
     from .stopping import Course
+
+
+class Wanted(NamedTuple):
+    """A callback that the worker wants run, and the call that it is asked within."""
+
+    frame: Frame
+    flight: Flight
 
 
 class Flight:
@@ -22,8 +31,11 @@ class Flight:
         id: of the call; ids rise on the wire.
         reply: once it has come.
         wake: exists once its thread sleeps while another reads.
-        asks: callbacks that the worker wants run within this call.
-        answering: whether one of them runs.
+        asks: callbacks that the worker wants run where this call is waited for.
+        answering: how many callbacks asked within it run there.
+        inner: the calls that these wait for, the innermost last.
+        home: the call that it is such an inner one of; `controlled` if it does not read.
+        context: where they run, once one has run.
         held: the SIGINT handler that is to be put back.
         course: how it is being stopped, once it is.
         waiting: what waits for it, if no thread does.
@@ -33,10 +45,14 @@ class Flight:
     __slots__ = (
         "answering",
         "asks",
+        "context",
+        "controlled",
         "course",
         "deadline",
         "held",
+        "home",
         "id",
+        "inner",
         "reply",
         "request",
         "waiting",
@@ -50,8 +66,12 @@ class Flight:
         self.id = 0
         self.reply: Reply | None = None
         self.wake: Any = None
-        self.asks: deque[Frame] | None = None
-        self.answering = False
+        self.asks: deque[Wanted] | None = None
+        self.answering = 0
+        self.inner: list[Flight] | None = None
+        self.home: Flight | None = None
+        self.controlled = False
+        self.context: Context | None = None
         self.held: Any = None
         self.course: Course | None = None
 
@@ -63,13 +83,21 @@ class Flight:
     def rouse(self) -> None:
         """Wake its thread; the exchange's lock is held, so that it is woken once."""
         if self.wake is not None and self.wake.locked():
-            self.wake.release()
+            release(self.wake)
 
-    def ask(self, frame: Frame) -> None:
-        """The worker wants a callback run within this call."""
+    def ask(self, wanted: Iterable[Wanted]) -> None:
+        """The worker wants callbacks run."""
         if self.asks is None:
             self.asks = deque()
-        self.asks.append(frame)
+        self.asks.extend(wanted)
+
+    @property
+    def innermost(self) -> Flight:
+        """The wait of the thread that waits for this call."""
+        flight = self
+        while flight.inner:
+            flight = flight.inner[-1]
+        return flight
 
     def ended(self, died: Died) -> Exception:
         """What its caller is told when the worker has died."""
@@ -84,6 +112,14 @@ class Flight:
             and self.waiting is None
             and not self.answering
         )
+
+
+def release(wake: Any) -> None:
+    """Wake a thread, which may have been woken already."""
+    try:
+        wake.release()
+    except RuntimeError:
+        pass
 
 
 def ignore(reply: Reply) -> None:

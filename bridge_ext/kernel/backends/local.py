@@ -32,6 +32,7 @@ from .base import (
 from .control import Ask, ControlLine, within
 from .exchange import Exchange
 from .flights import Flight, ignore
+from .nested import Nested
 from .output import Output
 from .process import WorkerProcess
 from .wake import Wake
@@ -87,6 +88,7 @@ class LocalConnection(Connection):
         self._control = ControlLine(Channel(process.control), self)
         self._wake = Wake()
         self._exchange = Exchange(self._data, self._output, self)
+        self._nested = Nested(self._control, self._exchange)
         _set_timeout(process.data, _FIRST_LOOK)
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
         self._watching_data = False
@@ -117,7 +119,7 @@ class LocalConnection(Connection):
     ) -> T:
         ask = within.get()
         if ask is not None and ask.connection is self:
-            return finish(self._control.request_within(ask, request, outgoing, deadline))
+            return finish(self._nested.call(ask, request, outgoing, deadline))
         flight = Flight(request, deadline)
         flight.held = interrupts.hold()
         try:
@@ -135,6 +137,9 @@ class LocalConnection(Connection):
     def begin(
         self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, waiting: Waiting
     ) -> Callable[[], None]:
+        ask = within.get()
+        if ask is not None and ask.connection is self:
+            return self._nested.begin(ask, request, outgoing, deadline, waiting)
         return self._exchange.begin(Flight(request, deadline, waiting), outgoing)
 
     def interrupt(self) -> Stopped:
@@ -178,10 +183,6 @@ class LocalConnection(Connection):
             self._wake.set()
 
     def broken(self, error: Exception | None) -> Died:
-        """The channel ended: say how the worker did."""
-        return self._broken(error)
-
-    def _broken(self, error: Exception | None) -> Died:
         """The channel ended: wait for the process's end, or bring it about."""
         if self.death is not None and self._exchange.closed:
             return Died(self.death)
