@@ -21,6 +21,7 @@ from .kernel.remote import Remote
 from .kernel.session import Limits
 from .kernel.surface import surfaces
 from .kernel.wire.limits import INLINE_LIMIT
+from .publisher import show
 from .sessions import Sessions
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Bridge(Sessions):
             strict=ends_with_cell(auto_session),
             isolate=isolate_cells,
         )
+        self._client.show = show
         self._holders: inspection.Holders = inspection.python_code
 
     # ------------------------------------------------------------ modules, options, helpers

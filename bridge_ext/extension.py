@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import cell_magic
@@ -21,6 +22,7 @@ from .holders import Holders
 from .kernel import context
 from .kernel.errors import BridgeUsageError
 from .magics import Bridge as BridgeMagics
+from .publisher import publish
 
 if TYPE_CHECKING:
     import argparse
@@ -84,6 +86,7 @@ class Extension:
             self._forget_magics()
             raise
         self.bridge._holders = Holders(shell)
+        self.bridge._client.show = partial(publish, shell)
         self._home = _Home()
         self._running: dict[int, _Running] = {}
         self._releases: weakref.WeakKeyDictionary[context.Scope, list[str]] = (

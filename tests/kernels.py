@@ -132,6 +132,7 @@ class Cell:
     Attributes:
         reply: the content of the execute reply, or None.
         results: MIME bundles of execute results; displays: of display data.
+        messages: what was shown, in order: `(kind, content)`.
         error: the content of the error output, or None.
     """
 
@@ -141,6 +142,7 @@ class Cell:
         self.idle = False
         self.stdout = self.stderr = ""
         self.results, self.displays = [], []
+        self.messages = []
         self.error = None
 
     @property
@@ -172,6 +174,8 @@ class Cell:
         return self.traceback + "\n" + plain(self.stderr)
 
     def take(self, kind, content):
+        if kind not in ("status", "execute_input"):
+            self.messages.append((kind, content))
         if kind == "stream":
             text = HISTORY.sub("", content["text"])
             setattr(self, content["name"], getattr(self, content["name"]) + text)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from bridge_ext.kernel.backends import output
 from bridge_ext.kernel.backends.output import Output
+from bridge_ext.kernel.wire.heads import DISPLAY_MARK
 
 place = ContextVar("place", default="nowhere")
 
@@ -72,9 +73,22 @@ class Pipes:
         os.write(self.to_out if fd is None else fd, data)
         return self.show()
 
-    def show(self):
+    @contextlib.contextmanager
+    def screens(self):
         with contextlib.redirect_stdout(self.out), contextlib.redirect_stderr(self.err):
+            yield
+
+    def show(self):
+        with self.screens():
             return self.output.show()
+
+    def until(self, display):
+        with self.screens():
+            self.output.show_until(display)
+
+    def after(self, display):
+        with self.screens():
+            self.output.show_after(display)
 
     def alone(self, where):
         """A call is sent while no other is in flight."""
@@ -308,6 +322,131 @@ def test_interleaved_marks_may_be_cut_at_any_byte(calls, cuts):
         wanted = Screen()
         wanted.written = [(where, text) for where, text in expected if text]
         assert pipes.out.parts == wanted.parts
+
+
+# ---------------------------------------------------------------- displays
+def display_mark(pipes, number):
+    return pipes.mark(DISPLAY_MARK | number)
+
+
+def test_what_is_behind_a_display_waits_for_it(pipes):
+    pipes.alone(context("cell 1"))
+    pipes.write(b"before" + display_mark(pipes, 1) + b"behind")
+    assert pipes.out.text == "before"
+    assert pipes.output.holds
+    pipes.until(1)
+    assert pipes.out.text == "before"
+    pipes.after(1)
+    assert pipes.out.text == "beforebehind"
+    assert not pipes.output.holds
+
+
+def test_what_is_before_a_display_is_shown_when_it_comes(pipes):
+    pipes.alone(context("cell 1"))
+    os.write(pipes.to_out, b"before" + display_mark(pipes, 1) + b"behind")
+    os.write(pipes.to_err, b"oops" + display_mark(pipes, 1))
+    pipes.until(1)
+    assert (pipes.out.text, pipes.err.text) == ("before", "oops")
+    pipes.after(1)
+    assert pipes.out.text == "beforebehind"
+
+
+def test_displays_come_one_by_one(pipes):
+    pipes.alone(context("cell 1"))
+    marks = [display_mark(pipes, n) for n in (1, 2, 3)]
+    os.write(pipes.to_out, b"a" + marks[0] + b"b" + marks[1] + marks[2] + b"c")
+    for number, text in ((1, "a"), (2, "ab"), (3, "ab")):
+        pipes.until(number)
+        assert pipes.out.text == text
+        pipes.after(number)
+    assert pipes.out.text == "abc"
+
+
+def test_a_display_that_never_came_is_passed_by_the_next(pipes):
+    pipes.alone(context("cell 1"))
+    os.write(pipes.to_out, display_mark(pipes, 1) + b"a" + display_mark(pipes, 2) + b"b")
+    pipes.until(2)
+    assert pipes.out.text == "a"
+    pipes.after(2)
+    assert pipes.out.text == "ab"
+
+
+def test_a_display_without_a_mark_is_shown_at_once(pipes):
+    pipes.alone(context("cell 1"))
+    os.write(pipes.to_out, b"a")
+    pipes.until(1)
+    pipes.after(1)
+    assert pipes.out.text == "a"
+    pipes.write(display_mark(pipes, 1) + b"b")
+    assert pipes.out.text == "ab", "its mark comes late, and holds nothing"
+
+
+def test_what_waits_is_let_go_when_no_display_can_come(pipes):
+    pipes.alone(context("cell 1"))
+    pipes.write(b"a" + display_mark(pipes, 1) + b"b" + display_mark(pipes, 2))
+    pipes.write(b"c", pipes.to_err)
+    for _ in range(2):
+        with pipes.screens():
+            pipes.output.show(last=True)
+    assert (pipes.out.text, pipes.err.text) == ("ab", "c")
+    pipes.write(b"d")
+    assert pipes.out.text == "abd"
+
+
+def test_what_waits_is_shown_where_it_was_written(pipes):
+    pipes.alone(context("cell 1"))
+    pipes.write(display_mark(pipes, 1) + b"one")
+    with pipes.screens():
+        pipes.alone(context("cell 2"))
+    pipes.write(b"two")
+    assert pipes.out.parts == [("cell 1", "one"), ("cell 2", "two")]
+
+
+def test_not_all_the_memory_waits_for_a_display(pipes, monkeypatch):
+    monkeypatch.setattr(output, "_MOST", 3_000)
+    pipes.alone(context("cell 1"))
+    pipes.write(display_mark(pipes, 1))
+    for _ in range(4):
+        pipes.write(b"x" * 1_000)
+    assert len(pipes.out.text) == 4_000
+
+
+def test_calls_and_displays_are_marked_alike(pipes):
+    pipes.alone(context("cell 1"))
+    pipes.queued(2, context("cell 2"))
+    first, second = display_mark(pipes, 1), display_mark(pipes, 2)
+    os.write(pipes.to_out, b"a" + first + b"b" + pipes.mark(2) + b"c" + second + b"d")
+    for number in (1, 2):
+        pipes.until(number)
+        pipes.after(number)
+    assert pipes.out.parts == [("cell 1", "ab"), ("cell 2", "cd")]
+    assert pipes.output.context_of(2)[place] == "cell 2"
+    assert pipes.output.context_of(99)[place] == "cell 1"
+
+
+@given(
+    st.lists(st.one_of(texts, st.none()), max_size=12),
+    st.lists(st.integers(1, 60), min_size=1, max_size=20),
+)
+def test_text_and_displays_keep_their_order_however_they_arrive(items, cuts):
+    with contextlib.closing(Pipes()) as pipes:
+        pipes.alone(context("cell 1"))
+        stream, number = b"", 0
+        for item in items:
+            if item is None:
+                number += 1
+                stream += display_mark(pipes, number)
+            else:
+                stream += item.encode()
+        for chunk in cut(stream, cuts):
+            pipes.write(chunk)
+        for n in range(1, number + 1):
+            pipes.until(n)
+            pipes.out.written.append(("cell 1", f"<{n}>"))
+            pipes.after(n)
+        shown = iter(range(1, number + 1))
+        wanted = "".join(f"<{next(shown)}>" if item is None else item for item in items)
+        assert pipes.out.text == wanted
 
 
 # ---------------------------------------------------------------- streams that fail

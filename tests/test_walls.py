@@ -29,6 +29,7 @@ from bridge_ext.kernel.wire import limits
 from bridge_ext.kernel.wire.channel import Channel
 from bridge_ext.kernel.wire.codec import pack
 from bridge_ext.kernel.wire.framing import HEADER, MAGIC, Kind, build, small
+from bridge_ext.kernel.wire.heads import DISPLAY_MARK
 from bridge_ext.kernel.wire.loading import plain
 from bridge_ext.kernel.wire.marks import MARKS, Ext
 from bridge_ext.kernel.wire.payload import FIELDS, CallType
@@ -585,7 +586,11 @@ def test_an_argument_that_is_no_ref_is_refused_by_name(walls, bad):
     works(walls)
 
 
-@pytest.mark.parametrize("bad", [5, [5], [["session"]], [["session", "x"]], [[]], {"a": 1}])
+@pytest.mark.parametrize(
+    "bad",
+    [5, [5], [["session"]], [["session", "x"]], [[]], {"a": 1}, [["display"]], [["display", 5]],
+     [["display", {"changed": {}}]], [["display", {"changed": 5, "defaults": {}}]]],
+)  # fmt: skip
 def test_malformed_declarations_are_a_protocol_error(walls, bad):
     walls.books.declarations = bad
     is_protocol_error(note(walls, session="a"))
@@ -1190,6 +1195,117 @@ def test_a_failure_imports_nothing(fake, fooled):
     assert "this" not in sys.modules
 
 
+# ---------------------------------------------------------------- displays
+def display(call_id, *body, number=1):
+    return notice(pack(["display", call_id, number]), pack(list(body)))
+
+
+def test_a_worker_shows_no_script_whatever_it_sends(fake, fooled):
+    seen = []
+    fooled._client.show = seen.append
+    data = {
+        "text/html": "<p>x</p><script>alert(1)</script>",
+        "application/javascript": "alert(1)",
+        "image/png": "'><script>alert(1)</script>",
+    }
+    fake.answer = lambda i, p: display(i, "display", data, {}, None, False) + reply(i, [0, 2.0])
+    assert fooled.call("math.sqrt", 4) == 2.0
+    assert [shown.data for shown in seen] == [{"text/html": "<p>x</p>"}]
+
+
+def test_a_notice_that_is_not_known_is_passed_over(fake, fooled):
+    unknown = notice(pack(["weather", 1, 1]), b"\xc1")
+    fake.answer = lambda call_id, payload: unknown + reply(call_id, [0, 2.0])
+    assert fooled.call("math.sqrt", 4) == 2.0
+    assert fooled.status().incarnation == 1
+
+
+NO_DISPLAYS = {
+    "no head": lambda i: notice(b"", pack(["clear", True])),
+    "a head that is no list": lambda i: notice(pack(5), pack(["clear", True])),
+    "a head of other types": lambda i: notice(pack(["display", "x", 1]), pack(["clear", True])),
+    "a short head": lambda i: notice(pack(["display"]), pack(["clear", True])),
+    "no body": lambda i: notice(pack(["display", i, 1]), b""),
+    "a body that is no list": lambda i: display(i)[:-1] + pack(5),
+    "a short body": lambda i: display(i, "display", {}),
+    "data of another type": lambda i: display(i, "display", [], {}, None, False),
+    "an id of another type": lambda i: display(i, "display", {}, {}, 5, False),
+    "a wait of another type": lambda i: display(i, "clear", 1),
+    "an unknown kind": lambda i: display(i, "play", True),
+    "a pickle": lambda i: display(
+        i, "display", {"text/html": msgpack.ExtType(Ext.PICKLE, pack([b"x", 0, []]))}, {}, None,
+        False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NO_DISPLAYS)
+def test_a_display_that_breaks_the_protocol_ends_the_worker(fake, fooled, kind):
+    fake.answer = lambda i, payload: NO_DISPLAYS[kind](i) + reply(i, [0, 2.0])
+    with pytest.raises(WorkerDiedError, match="broke the protocol"):
+        fooled.call("math.sqrt", 4)
+    recovers(fake, fooled)
+
+
+@pytest.mark.parametrize("late", ["a display", "garbage", "a bad display", "an end"])
+def test_what_comes_while_no_call_waits_is_read(fake, fooled, late):
+    seen = []
+    fooled._client.show = seen.append
+    recovers(fake, fooled)
+    process, connection = fake.processes[0], fooled._client.incarnation.connection
+    if late == "an end":
+        process.their_data.shutdown(socket.SHUT_RDWR)
+    else:
+        good = display(1, "display", {"text/plain": "late"}, {}, None, False)
+        bad = display(1, "display")
+        process.their_data.sendall(
+            {"a display": good, "garbage": b"garbage" * 10, "a bad display": bad}[late]
+        )
+    if late == "a display":
+        eventually(lambda: seen, "the display")
+        assert connection.death is None
+    else:
+        eventually(lambda: connection.death, "the worker's end")
+        with contextlib.suppress(WorkerDiedError):  # it may be noticed by this call
+            fooled.call("math.sqrt", 4)
+    recovers(fake, fooled)
+
+
+@pytest.mark.parametrize("end", ["reply", "death"])
+def test_what_waits_for_a_display_that_never_comes_is_shown_in_the_end(fake, fooled, capsys, end):
+    recovers(fake, fooled)
+    process, output = fake.processes[0], fooled._client.incarnation.connection._output
+    mark = output.token + struct.pack("<Q", DISPLAY_MARK | 1)
+
+    def answer(call_id, payload):
+        os.write(process._out, b"before " + mark + b"behind")
+        if end == "death":
+            process.end("exited with code 3")
+            return b""
+        return reply(call_id, [0, 2.0])
+
+    fake.answer = answer
+    with contextlib.suppress(WorkerDiedError):
+        fooled.call("math.sqrt", 4)
+    assert capsys.readouterr().out == "before behind"
+    recovers(fake, fooled)
+
+
+def test_half_a_display_that_comes_late_is_read_with_its_rest(fake, fooled):
+    seen = []
+    fooled._client.show = seen.append
+    recovers(fake, fooled)
+    connection = fooled._client.incarnation.connection
+    whole = display(1, "display", {"text/plain": "x" * 5000}, {}, None, False)
+    fake.processes[0].their_data.sendall(whole[:100])
+    eventually(lambda: not _unread(connection, data=True), "the first half to be read")
+    assert seen == []
+    assert connection.death is None
+    fake.processes[0].their_data.sendall(whole[100:])
+    eventually(lambda: seen, "the display")
+    assert seen[0].data == {"text/plain": "x" * 5000}
+    recovers(fake, fooled)
+
+
 # ---------------------------------------------------------------- control, and news
 CONTROL = {
     "garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -1233,11 +1349,12 @@ def test_bad_news_do_not_end_the_housekeeper(fake, fooled, kind):
     recovers(fake, fooled)
 
 
-def _unread(connection):
+def _unread(connection, data=False):
     import select
 
+    channel = connection._data if data else connection._control._channel
     poll = select.poll()
-    poll.register(connection._control._channel.socket, select.POLLIN)
+    poll.register(channel.socket, select.POLLIN)
     return bool(poll.poll(0))
 
 

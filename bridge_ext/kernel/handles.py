@@ -94,9 +94,9 @@ class Ref:
             "object here"
         )
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         state = self._bridge_state
-        return state.client.display(state)
+        return state.client.display(state, include, exclude)
 
     # Nothing may pull the data over item by item without being asked to.
     __array_ufunc__ = None

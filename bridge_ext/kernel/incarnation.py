@@ -10,10 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .answering import answer
+from .display import message, told
 from .errors import ProtocolError, lost
 from .handles import Module, Ref, new_handle
 from .model import RefAdded, RefReleased
 from .operators import make_class
+from .preferences import Preferences
 from .refs import RefState, RefTable
 from .replies import checked
 from .session import Session
@@ -63,6 +65,7 @@ class Incarnation:
         self._types: dict[int, type[Ref]] = {}
         self._cwd = _cwd() if client.follow_cwd else None
         self._path = list(sys.path)
+        self._preferences = Preferences()
         self.hooks = {Ext.REF: self._ref, Ext.MODULE: self._module}
         self.loading = Loading(self.hooks)
         self._streams: deque[list[Any]] = deque()
@@ -87,6 +90,10 @@ class Incarnation:
         with malformed("type records"):
             for record in records:
                 self._types[record[0]] = make_class(record)
+
+    def show(self, body: bytes | bytearray) -> None:
+        """Show what the worker's code shows."""
+        told(self.client.show, message(body))
 
     def _module(self, data: bytes) -> Module:
         return Module(self.client, data.decode())
@@ -165,6 +172,7 @@ class Incarnation:
             and not self._streams
             and cwd == self._cwd
             and sys.path == self._path
+            and not self._preferences.changed()
         ):
             return releases, None
         return releases, self._declarations(session, helper, cwd) or None
@@ -190,6 +198,8 @@ class Incarnation:
             self._path, self._cwd = list(sys.path), cwd
             directory = os.fsdecode(cwd) if cwd is not None else None
             declared.append(["environment", directory, self._path])
+        if self._preferences.changed():
+            declared.append(["display", self._preferences.take()])
         return declared
 
     def _releases(self) -> list[Any] | None:
@@ -243,7 +253,12 @@ def _weakly(incarnation: Incarnation) -> tuple[Callable[..., Any], ...]:
         alive = ref()
         return alive.cost() if alive is not None else ""
 
-    return take_types, run, drop, cost
+    def show(body: bytes | bytearray) -> None:
+        alive = ref()
+        if alive is not None:
+            alive.show(body)
+
+    return take_types, run, drop, cost, show
 
 
 def _each(x: Any) -> list[Any]:

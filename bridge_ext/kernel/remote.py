@@ -8,7 +8,7 @@ from .backends.base import Late
 from .call import Call
 from .callpaths import CallPaths
 from .custody import Custodian
-from .display import allowed, display_options
+from .display import allowed, wanted
 from .errors import BridgeUsageError
 from .handles import ModuleFunction, Ref
 from .incarnation import Incarnation
@@ -103,19 +103,23 @@ class Remote(Custodian, CallPaths[Any]):
         result: Ref = moved
         return result
 
-    def display(self, state: RefState) -> dict[str, str]:
-        """What a ref shows, or its inert text where asking would wait or fail."""
+    def display(self, state: RefState, include: Any = None, exclude: Any = None) -> Any:
+        """What a ref shows, or its inert text where asking would wait or fail.
+
+        As `_repr_mimebundle_` has it: the data, or a tuple of data and metadata if there is any.
+        """
         plain = {"text/plain": state.text()}
         incarnation = self.incarnation
         if state.ended() or incarnation is None or state.incarnation is not incarnation:
             return plain
         if incarnation.connection.in_flight:
             return plain
-        begin = start("display", {"args": [state.wire(), display_options()]})
+        begin = start("display", {"args": [state.wire(), wanted(include, exclude)]})
         call = Call("display", "display", begin, None, None, state, None, False)
         call.patience, call.late = _PATIENCE, Late.DROP
         try:
-            shown = self.request(call)
+            data, metadata = allowed(*self.request(call))
         except Exception:
             return plain
-        return {**plain, **allowed(shown)}
+        data = {**plain, **data}
+        return (data, metadata) if metadata else data

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from .backends import interrupts
 from .backends.base import Stopped
+from .display import Message, to_stdout
 from .errors import BridgeClosedError
 from .housekeeper import Housekeeper
 from .incarnation import Incarnation, Loss
@@ -19,6 +20,8 @@ from .session import Limits
 from .sessions import SessionManager
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .backends.base import Backend, Connection
     from .configuration import WorkerConfig
     from .helpers import Helper
@@ -58,6 +61,8 @@ class Supervisor(ABC):
         self.sessions = SessionManager(self.key, defaults)
         self.helpers: dict[str, Helper] = {}
         self.follow_cwd = config.follow_cwd
+        self.show: Callable[[Message], None] = to_stdout
+        """Where what the worker's code shows is shown."""
         self._lock = threading.Lock()
         self._incarnation: Incarnation | None = None
         self._started = 0

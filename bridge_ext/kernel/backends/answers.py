@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..wire.framing import Buffer, Frame
     from .board import Board
-    from .exchange import Host
+    from .hosting import Host
     from .sending import Sender
     from .steering import Steering
 

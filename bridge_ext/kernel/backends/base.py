@@ -195,6 +195,10 @@ class Waiting(Protocol):
         """The worker asks for a callback: have `run` called, where it may block."""
 
 
+def unseen(body: bytes | bytearray) -> None:
+    """Nobody looks at what the worker shows."""
+
+
 Outgoing = tuple["list[Any] | None", "list[Any] | None"]
 """Releases and declarations that travel in a request's head."""
 
@@ -222,6 +226,7 @@ class Connection(ABC):
         answer: Answer | None = None,
         drop: Callable[[Reply], None] = lambda reply: None,
         cost: Callable[[], str] = str,
+        show: Callable[[bytes | bytearray], None] = unseen,
     ) -> None:
         """Say who takes what the worker sends.
 
@@ -230,6 +235,8 @@ class Connection(ABC):
             answer: runs the callback that the worker asks for; the answer's body and buffers.
             drop: a reply that nobody waits for any more; it may hold refs.
             cost: says what would be lost with the worker.
+            show: what the worker's code shows (see `worker/publishing`), in the context of the
+                call it belongs to and behind what was written before; may raise ProtocolError.
         """
 
     @abstractmethod

@@ -17,8 +17,9 @@ from ..wire.framing import Kind
 from ..wire.heads import ask_head, reply_head
 from . import interrupts
 from .answers import NO_REQUEST, Answers
-from .base import NEVER, Busy, Died, Interrupted, Reply, Request, TimedOut
+from .base import NEVER, Busy, Died, Interrupted, Reply, TimedOut
 from .board import Board
+from .displays import Displays
 from .flights import Flight, Orphan
 from .sending import Sender
 from .steering import Steering
@@ -27,36 +28,12 @@ from .stopping import Happening
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
 
     from ..wire.channel import Channel
-    from ..wire.framing import Buffer, Frame
-    from .base import Death, TakeOutgoing
+    from ..wire.framing import Frame
+    from .base import TakeOutgoing
+    from .hosting import Host
     from .output import Output
-
-    class Host(Protocol):
-        """The connection around an exchange."""
-
-        death: Death | None
-        take_types: Callable[[list[Any]], None]
-
-        def broken(self, error: Exception | None) -> Died:
-            """The channel ended: say how the worker did."""
-
-        def wake_background(self) -> None:
-            """Have the bridge's thread read, or send, what nobody else does."""
-
-        def answer(self, request: Request, frame: Frame) -> tuple[bytes, list[Buffer]]:
-            """Run a callback within a call."""
-
-        def refuse(self, frame: Frame) -> tuple[bytes, list[Buffer]]:
-            """The answer to a callback that nobody waits for."""
-
-        def cancel(self, call_id: int, never: Callable[[], None]) -> None:
-            """Have the worker stop a call; `never` is called if it will not start it."""
-
-        def send_control(self, kind: int, head: bytes, body: bytes, buffers: list[Buffer]) -> None:
-            """Send a frame on the control channel."""
 
 
 class Exchange:
@@ -75,6 +52,7 @@ class Exchange:
         self.sender = Sender(channel, self)
         self.answers = Answers(self.board, self.steering, self.sender, host)
         self._background = Flight(NO_REQUEST, NEVER)
+        self.displays = Displays(output)
         self._last_id = 0
         self._poll = select.poll()
         self._data = channel.socket.fileno()
@@ -201,12 +179,15 @@ class Exchange:
         """
         if self.board.needs_background and self.board.take_background(self._background):
             try:
-                if ready:
-                    self.read(self._background)
-                while (frame := self._channel.buffered()) is not None:
-                    self._take(frame, self._background)
+                self._read_all(ready)
             finally:
                 self.board.stop_reading(self._background)
+
+    def _read_all(self, ready: bool) -> None:
+        if ready:
+            self.read(self._background)
+        while (frame := self._channel.buffered()) is not None:
+            self._take(frame, self._background)
 
     @property
     def half_read(self) -> bool:
@@ -225,10 +206,14 @@ class Exchange:
                         waiting.landed(error)
 
     def show_late_output(self) -> None:
-        """Show output written while no call waits, by a thread of the worker."""
+        """Show what a thread of the worker writes and displays while no call waits."""
         if self.board.take_background(self._background):
             try:
                 self._output.show()
+                while any(fd == self._data for fd, _ in self._poll.poll(0)):
+                    self._read_all(ready=True)
+            except Died:
+                pass  # it was buried
             finally:
                 self.board.stop_reading(self._background)
 
@@ -262,6 +247,8 @@ class Exchange:
                 if self._output.poll(0):
                     self._output.show()
                 self.answers.route(frame)
+            elif frame.kind == Kind.NOTICE:
+                self.displays.take(frame)
         except ProtocolError as error:
             raise self._host.broken(error) from error
 
@@ -270,8 +257,8 @@ class Exchange:
         if types:
             self._host.take_types(types)
         owner = flight if found == flight.id else self.board.pending.get(found)
-        if self._output.poll(0):
-            self._output.show()
+        if self._output.poll(0) or self._output.holds:
+            self._output.show(last=len(self.board.pending) < 2)
         if owner is flight:
             flight.reply = Reply(frame.body, frame.buffers)
         elif owner is not None:

@@ -28,6 +28,7 @@ from .base import (
     Reply,
     Request,
     Stopped,
+    unseen,
 )
 from .control import Ask, ControlLine, within
 from .exchange import Exchange
@@ -103,11 +104,13 @@ class LocalConnection(Connection):
         answer: Answer | None = None,
         drop: Callable[[Reply], None] = ignore,
         cost: Callable[[], str] = str,
+        show: Callable[[bytes | bytearray], None] = unseen,
     ) -> None:
         self.take_types = take_types
         self._exchange.board.drop = drop
         self._answer = answer
         self._exchange.steering.cost = cost
+        self._exchange.displays.show = show
 
     # ------------------------------------------------------------ calls
     def call(
@@ -193,7 +196,7 @@ class LocalConnection(Connection):
             self._process.wait(NEVER, _BURIAL)
         death = self._bury()
         with contextlib.suppress(OSError):
-            self._output.show()
+            self._output.show(last=True)
         if isinstance(error, ProtocolError):
             return Died(Death(_broke(error)), broke=True)
         return Died(death)

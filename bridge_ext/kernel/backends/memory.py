@@ -13,7 +13,7 @@ from collections import deque
 
 from ..wire.codec import pack
 from ..wire.framing import Frame, Kind
-from .base import Backend, Connection, Deadline, Death, Died, Reply, Request, Stopped
+from .base import Backend, Connection, Deadline, Death, Died, Reply, Request, Stopped, unseen
 from .control import Ask, within
 from .flights import ignore
 
@@ -54,6 +54,9 @@ class MemoryConnection(Connection):
                 outer._events.append((event, details))
                 outer._wake.set()
 
+            def publish(self, message: list[Any]) -> None:
+                outer._show(pack(message))
+
             def wake_clock(self) -> None:
                 outer._wake.set()
 
@@ -78,8 +81,9 @@ class MemoryConnection(Connection):
         answer: Answer | None = None,
         drop: Callable[[Reply], None] = ignore,
         cost: Callable[[], str] = str,
+        show: Callable[[bytes | bytearray], None] = unseen,
     ) -> None:
-        self._take_types = take_types
+        self._take_types, self._show = take_types, show
         self._answer = answer
 
     def call(

@@ -9,6 +9,8 @@ import select
 import sys
 from struct import Struct
 
+from ..wire.heads import DISPLAY_MARK
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +38,20 @@ class Output:
     that was sent. Where calls queue or nest, the worker writes a *mark* into both pipes as each one
     begins or goes on: a token that no output can contain by chance, and the call's id.
 
+    It also writes one where its code displays something, with a number that rises. The display
+    itself comes on the data channel, so what is read behind such a mark is held back until then.
+
     Attributes:
         context: of the call whose output comes, as long as no mark says otherwise.
-        token: what a mark begins with.
+        token: what a mark begins with; no text in UTF-8 has its first byte.
+        holds: whether anything waits for a display.
     """
 
     def __init__(self, out: int, err: int) -> None:
         self.descriptors = (out, err)
-        self.token = os.urandom(16)
+        self.token = b"\xff" + os.urandom(15)
+        self.holds = False
+        self._displayed = 0
         self.context: Context | None = None
         self._contexts: dict[int, Context | None] = {}
         self._marked = False
@@ -60,6 +68,8 @@ class Output:
         if len(contexts) > _REMEMBERED:
             del contexts[next(iter(contexts))]
         if alone:
+            if self.holds:
+                self._let_go()
             self.context = context
             if self._marked:
                 self._marked = False
@@ -75,16 +85,52 @@ class Output:
         else:
             context.copy().run(write, text)
 
-    def show(self) -> bool:
-        """Write what is there where it belongs; whether there was anything."""
+    def context_of(self, call_id: int) -> Context | None:
+        """Where what a call shows belongs: to its own context, or that of the last call."""
+        return self._contexts.get(call_id) or self.context
+
+    def show(self, last: bool = False) -> bool:
+        """Write what is there where it belongs; whether there was anything.
+
+        With `last` no display comes any more that something could wait for.
+        """
         ready = self._poll.poll(0)
         shown = 0
         while ready and shown < _MOST:
             for fd, _ in ready:
                 shown += self._one(self._pipes[fd])
             ready = self._poll.poll(0)
+        if last and self.holds:
+            self._let_go()
         return shown > 0
 
+    # ------------------------------------------------------------ displays
+    def show_until(self, display: int) -> None:
+        """Write what was written before a display; its marks are in the pipes already."""
+        self._pass(display - 1)
+        for pipe in self._pipes.values():
+            while pipe.display != display and self._has_more(pipe):
+                self._one(pipe)
+
+    def show_after(self, display: int) -> None:
+        """Write what was held back for a display that has been shown."""
+        self._pass(display)
+
+    def _let_go(self) -> None:
+        self._pass(max(pipe.display for pipe in self._pipes.values()))
+
+    def _pass(self, display: int) -> None:
+        self._displayed = max(self._displayed, display)
+        for pipe in self._pipes.values():
+            if 0 < pipe.display <= self._displayed:
+                data, pipe.held, pipe.display = pipe.held, b"", 0
+                self._show_marked(pipe, data)
+        self.holds = any(pipe.display for pipe in self._pipes.values())
+
+    def _has_more(self, pipe: _Pipe) -> bool:
+        return any(fd == pipe.fd for fd, _ in self._poll.poll(0))
+
+    # ------------------------------------------------------------ pipes
     def _one(self, pipe: _Pipe) -> int:
         try:
             data = os.read(pipe.fd, _CHUNK)
@@ -93,7 +139,12 @@ class Output:
         if not data:
             self._poll.unregister(pipe.fd)
             return 0
-        self._show_marked(pipe, pipe.held + data if pipe.held else data)
+        if pipe.display:
+            pipe.held += data
+            if len(pipe.held) > _MOST:
+                self._let_go()
+        else:
+            self._show_marked(pipe, pipe.held + data if pipe.held else data)
         return len(data)
 
     def _show_marked(self, pipe: _Pipe, data: bytes) -> None:
@@ -101,10 +152,14 @@ class Output:
         size = len(self.token) + _ID.size
         while (at := data.find(self.token)) >= 0 and len(data) >= at + size:
             pipe.write(data[:at], pipe.context or self.context)
-            call_id = _ID.unpack_from(data, at + len(self.token))[0]
-            pipe.context = self._contexts.get(call_id, pipe.context)
-            self._marked = True
+            number = _ID.unpack_from(data, at + len(self.token))[0]
             data = data[at + size :]
+            if not number & DISPLAY_MARK:
+                pipe.context = self._contexts.get(number, pipe.context)
+                self._marked = True
+            elif number ^ DISPLAY_MARK > self._displayed:
+                pipe.held, pipe.display, self.holds = data, number ^ DISPLAY_MARK, True
+                return
         keep = len(data) - at if at >= 0 else _overlap(data, self.token)
         pipe.held = data[len(data) - keep :] if keep else b""
         pipe.write(data[: len(data) - keep] if keep else data, pipe.context or self.context)
@@ -113,14 +168,16 @@ class Output:
 class _Pipe:
     """One of the two: its decoder, and whose output is being read from it."""
 
-    __slots__ = ("_decoder", "_stream", "context", "fd", "held")
+    __slots__ = ("_decoder", "_stream", "context", "display", "fd", "held")
 
     def __init__(self, fd: int, stream: Callable[[], Any]) -> None:
         self.fd, self._stream = fd, stream
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self.context: Context | None = None
         self.held = b""
-        """The beginning of a mark whose end has not come yet."""
+        """The beginning of a mark whose end has not come yet; or all behind the next display."""
+        self.display = 0
+        """The number of the display that is waited for."""
 
     def write(self, data: bytes, context: Context | None) -> None:
         text = self._decoder.decode(data)

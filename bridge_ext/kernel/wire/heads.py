@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+DISPLAY_MARK = 1 << 63
+"""Set in the number of a mark in a worker's output that stands where something is displayed."""
+
 _unpack = partial(msgpack.unpackb, unicode_errors="surrogatepass")
 
 
@@ -30,6 +33,21 @@ def request_head(data: bytes) -> list[Any]:
             f"and {head!r:.200} came"
         )
     return head
+
+
+def notice_head(data: bytes) -> tuple[str, int, int]:
+    """The head of a notice on the data channel: what it is, the call it belongs to, its number.
+
+    Raises:
+        ProtocolError: it is something else.
+    """
+    try:
+        head = _unpack(data)
+    except Exception as error:
+        raise ProtocolError(f"these bytes are no head of a notice ({error})") from error
+    if type(head) is not list or list(map(type, head)) != [str, int, int]:
+        raise ProtocolError(f"a notice's head is [what, call id, number], and {head!r:.200} came")
+    return head[0], head[1], head[2]
 
 
 def reply_head(data: bytes) -> tuple[int, list[Any] | None]:

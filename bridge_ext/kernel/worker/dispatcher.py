@@ -13,6 +13,7 @@ from ..wire.payload import check
 from .environment import set_environment
 from .handlers import ANYWHERE, HANDLERS
 from .holding import Spec
+from .hooks import Later
 from .importing import Importer
 from .inbox import Inbox, Pickled
 from .introspect import facts
@@ -46,6 +47,9 @@ class Host:
     def begin_output(self, call_id: int) -> None:
         """The same, if anything else has been written since the last call."""
 
+    def publish(self, message: list[Any]) -> None:
+        """Show something (see `publishing`) in the cell of the call that this thread belongs to."""
+
     def wake_clock(self) -> None:
         """The next timer rings earlier than before."""
 
@@ -62,7 +66,7 @@ class Dispatcher:
 
     Attributes:
         main: serves the data channel.
-        store, importer, helpers, types: what every thread that serves uses.
+        store, importer, helpers, types, publisher: what every thread that serves uses.
         busy: the payload that the main thread runs, and since when.
         calls: how many calls were served.
     """
@@ -75,7 +79,8 @@ class Dispatcher:
         self.inline_limit = int(config.get("inline_limit", INLINE_LIMIT))
         self.importer = Importer()
         self.helpers: dict[str, Any] = {}
-        self.hidden = frozenset(m.__file__ or "" for m in _own_modules())
+        self.publisher = Later(host.publish)
+        self.hidden = frozenset(_own_files())
         self.calls = 0
         self.busy: tuple[Payload, float] | None = None
         Numpy.scalars = bool(config.get("numpy", True))
@@ -110,6 +115,8 @@ class Dispatcher:
                 self.host.mark_output(*details)
             elif kind == "environment":
                 set_environment(*details)
+            elif kind == "display":
+                self.publisher.follow(*details)
             elif kind == "taken":
                 self.taken([[kind, *details]])
             else:
@@ -209,6 +216,8 @@ def _text(payload: Payload) -> str:
     return ".".join(filter(None, (module, name))) or str(payload["call_type"])
 
 
-def _own_modules() -> list[Any]:
+def _own_files() -> list[str]:
+    """Files of ours, loaded or not, whose frames a traceback leaves out."""
     root = __name__.partition(".")[0] + ".kernel."
-    return [m for name, m in list(sys.modules.items()) if name.startswith(root)]
+    loaded = [m.__file__ or "" for n, m in list(sys.modules.items()) if n.startswith(root)]
+    return [*loaded, *(__file__.replace("dispatcher", n) for n in ("display", "publishing"))]

@@ -13,7 +13,6 @@ from ..wire.codec import TooLarge, pack
 from ..wire.failure import encode_failure
 from ..wire.payload import CallType
 from .ahead import REPLAYS, ahead_of, seen
-from .display import mime_bundle
 from .hints import hint_for
 from .importing import uncallable
 from .inbox import Pickled, checked_ref, open_pickle, text_of
@@ -179,8 +178,9 @@ class Handlers:
         return self.outbox.reply(entry.obj, False, session, cell)
 
     def _display(self, payload: Payload, session: Session, cell: str) -> Answer:
-        ref, options = payload["args"]
-        return pack([0, mime_bundle(self._target(ref, session).obj, options)]), []
+        ref, wanted = payload["args"]
+        shown = self.shared.publisher().of_ref(self._target(ref, session).obj, **wanted)
+        return pack([0, shown]), []
 
     def _batch(self, payload: Payload, session: Session, cell: str) -> Answer:
         starts, items = payload["args"]

@@ -9,7 +9,6 @@ kernel's end closes. However it ends, it takes its process group with it.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import os
 import select
@@ -24,8 +23,10 @@ from ..wire import own
 from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
+from ..wire.heads import DISPLAY_MARK
 from ..wire.limits import PROTOCOL_VERSION
 from ..wire.loading import plain
+from . import hooks
 from .asking import Asker, no_call
 from .control import Control
 from .dispatcher import Dispatcher, Host
@@ -109,6 +110,8 @@ class Worker(Host):
         self._data, self._control, self._lifeline = data, control, lifeline_fd
         self._forked = self._hearing = False
         self._main = threading.get_ident()
+        self._pipes = (os.dup(1), os.dup(2))  # user code may redirect the descriptors themselves
+        self._publishing, self._published = threading.Lock(), 0
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
 
@@ -124,6 +127,7 @@ class Worker(Host):
         self._printing.install()
         self._lines = Lines(self._data, self._control, self._dispatcher.types)
         self._answers = Control(self._dispatcher)
+        hooks.install(self._dispatcher.publisher)
         self._asker = Asker(self._dispatcher, self._lines, self._take)
         os.register_at_fork(after_in_child=self._after_fork)
         with self._data.send_lock:
@@ -147,7 +151,6 @@ class Worker(Host):
 
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         own.settle(sys.path)
-        builtins.input = _nobody
         set_environment(config["cwd"], config["path"])
 
     # ------------------------------------------------------------ data channel
@@ -241,16 +244,45 @@ class Worker(Host):
     def mark_output(self, call_id: int) -> None:
         """Write a mark into both pipes, behind all that was written before."""
         with self._printing.lock:
-            flush()
-            mark = self._printing.mark(call_id)
-            os.write(1, mark)
-            os.write(2, mark)
+            self._mark(call_id)
             self._printing.strayed = False
+
+    def _mark(self, number: int) -> None:
+        flush()
+        mark = self._printing.mark(number)
+        for fd in self._pipes:
+            os.write(fd, mark)
 
     def begin_output(self, call_id: int) -> None:
         """A call begins that no mark was asked for."""
         if self._printing.strayed:
             self.mark_output(call_id)
+
+    def publish(self, message: list[Any]) -> None:
+        """Send what user code shows, at its place between the text; from whatever thread."""
+        if self._forked:  # the channel is the parent's, and the output is shared
+            from .publishing import print_plain
+
+            print_plain(message)
+            return
+        running = self._dispatcher.main.running
+        window = running.window and threading.get_ident() == self._main
+        if window:
+            running.window = False  # a cancel would leave half a frame
+        try:
+            self._show(pack(message))
+        finally:
+            if window:
+                running.open()
+
+    def _show(self, body: bytes) -> None:
+        with self._publishing:
+            self._published += 1
+            with self._printing.lock:
+                self._mark(DISPLAY_MARK | self._published)
+            head = pack(["display", self._printing.owner(), self._published])
+            with self._data.send_lock:
+                self._data.send(Kind.NOTICE, head, body)
 
     def ask(self, callback: Callback, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run a callback in the kernel, from whatever thread."""
@@ -274,21 +306,13 @@ class Worker(Host):
         self._printing.forked()
         self._data.close()
         self._control.close()
-        for fd in (self._lifeline, self._wake_in, self._wake_out):
+        for fd in (self._lifeline, self._wake_in, self._wake_out, *self._pipes):
             os.close(fd)
 
     def _leave_child(self) -> NoReturn:
         """User code forked and came back here in the child: that is where the child ends."""
         flush()
         os._exit(0)
-
-
-def _nobody(prompt: object = "") -> NoReturn:
-    """In place of `input`: there is no user to ask."""
-    raise EOFError(
-        f"input({prompt!r}) was called in the worker, where nobody can answer; ask in the notebook "
-        "and pass the answer as an argument"
-    )
 
 
 def _ignore(signum: int, frame: Any) -> None:

@@ -48,7 +48,7 @@ class Printing:
             setattr(sys, f"__{name}__", stream)
 
     def _tag_threads(self) -> None:
-        start, owner = threading.Thread.start, self._owner
+        start, owner = threading.Thread.start, self.owner
 
         def tagged(thread: Any) -> None:
             thread._bridge_call = owner()
@@ -56,7 +56,7 @@ class Printing:
 
         threading.Thread.start = tagged  # type: ignore[method-assign,assignment]
 
-    def _owner(self) -> int:
+    def owner(self) -> int:
         """The call that this thread belongs to."""
         if threading.get_ident() == self._main:
             return self.current
@@ -73,7 +73,7 @@ class Printing:
         """The call of this thread, if it is not the current one; else 0."""
         if threading.get_ident() == self._main:
             return 0
-        owner = self._owner()
+        owner = self.owner()
         return owner if owner != self.current else 0
 
     def forked(self) -> None:
