@@ -32,7 +32,7 @@ from .control import Control
 from .dispatcher import Dispatcher, Host
 from .environment import set_environment
 from .lines import Lines, flush
-from .printing import Printing
+from .printing import LIVE, Printing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Worker(Host):
         config = plain.load(hello.body)
         self._prepare(config)
         self._dispatcher = Dispatcher(config, self)
-        self._printing = Printing(config["output_token"], self._dispatcher.main.running)
+        running = self._dispatcher.main.running
+        self._printing = Printing(config["output_token"], running, self.wake_clock)
         self._printing.install()
         self._lines = Lines(self._data, self._control, self._dispatcher.types)
         self._answers = Control(self._dispatcher)
@@ -229,10 +230,13 @@ class Worker(Host):
         while True:
             due = self._dispatcher.store.next_timer()
             timeout = None if due is None else max(0.0, due - time.monotonic())
+            if self._printing.pending:
+                timeout = LIVE if timeout is None else min(timeout, LIVE)
             readable, _, _ = select.select([sock.fileno(), self._wake_in], [], [], timeout)
             if self._wake_in in readable:
                 os.read(self._wake_in, 4096)
             self._dispatcher.store.expire()
+            self._printing.show_pending()
             if sock.fileno() in readable:
                 return
 

@@ -13,14 +13,17 @@ import threading
 import time
 from struct import Struct
 
+from .lines import flush
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .running import Running
 
 _ID = Struct("<Q")
-_LIVE = 0.05
+LIVE = 0.05
 """Seconds after which text without a newline is written out, so that rows of dots are seen."""
 
 
@@ -30,10 +33,13 @@ class Printing:
     Args:
         token: what a mark begins with.
         running: the calls of the main thread.
+        wake: has the control thread look whether text is `pending`.
     """
 
-    def __init__(self, token: bytes, running: Running) -> None:
-        self._token, self._running = token, running
+    def __init__(self, token: bytes, running: Running, wake: Callable[[], None]) -> None:
+        self._token, self._running, self._wake = token, running, wake
+        self.pending = 0.0
+        """Since when text without a newline waits, on the monotonic clock; or 0."""
         self._main = threading.get_ident()
         self.lock = threading.RLock()
         self.strayed = False
@@ -76,6 +82,19 @@ class Printing:
         owner = self.owner()
         return owner if owner != self.current else 0
 
+    def wait(self) -> None:
+        """Text without a newline was written."""
+        if not self.pending:
+            self.pending = time.monotonic()
+            self._wake()
+
+    def show_pending(self) -> None:
+        """Write out the text that has waited long enough; the control thread does this."""
+        if self.pending and time.monotonic() - self.pending >= LIVE:
+            with self.lock:
+                self.pending = 0.0
+                flush()
+
     def forked(self) -> None:
         """In a forked child: whoever held the lock is not here."""
         self.lock = threading.RLock()
@@ -91,7 +110,6 @@ class Stream(io.TextIOWrapper):
     def __init__(self, buffer: Any, printing: Printing) -> None:
         super().__init__(buffer, "utf-8", "backslashreplace", line_buffering=True)
         self._printing = printing
-        self._flushed = 0.0
 
     def write(self, text: str) -> int:
         """Write text, between marks if it is another call's."""
@@ -102,10 +120,7 @@ class Stream(io.TextIOWrapper):
                 return self._write_marked(text, owner)
             count = super().write(text)
             if "\n" not in text:
-                now = time.monotonic()
-                if now - self._flushed > _LIVE:
-                    self._flushed = now
-                    self.flush()
+                printing.wait()
             return count
 
     def _write_marked(self, text: str, owner: int) -> int:
