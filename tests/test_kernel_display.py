@@ -228,9 +228,11 @@ def test_of_two_subshells_each_gets_its_own(kernel):
         assert shown(third) == around("three")
 
 
-def test_what_a_thread_of_the_worker_shows_late_goes_to_the_cell_that_called(kernel):
+def test_what_a_thread_of_the_worker_shows_late_goes_to_the_cell_that_started_it(kernel):
     cell = kernel.run("bridge.call('shows.later', 'go-now')")
     assert shown(cell) == []
+    other = kernel.run("bridge.call('shows.both', 'x', '<b>x</b>')")
+    assert shown(other) == around("x")
     kernel.touch("go-now")
     kernel.until_file("late-done")
     kernel._read_until(lambda: cell.displays, "the late display", 10)

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from functools import partial
 
@@ -19,7 +20,7 @@ import pytest
 from conftest import DEADLINE, eventually
 
 import bridge_ext
-from bridge_ext import WorkerDiedError
+from bridge_ext import CallTimeoutError, WorkerDiedError
 from bridge_ext.kernel.backends.base import Deadline
 from bridge_ext.kernel.display import Cleared, Shown
 from bridge_ext.kernel.wire.codec import pack
@@ -58,6 +59,13 @@ def with_print(rounds):
         print(f"before {n}")
         display(HTML(f"<b>{n}</b>"))
         print(f"after {n}", file=sys.stderr)
+
+
+def large(rounds):
+    data = {"text/plain": "x" * 3_000_000}
+    from IPython.display import display
+    for n in range(rounds):
+        display(data, raw=True)
 
 
 def unflushed():
@@ -405,6 +413,25 @@ def test_a_display_needs_no_stdout(local, screen):
 def test_many_displays_do_not_hold_the_call(local, screen):
     call(local, "with_print", 2000)
     assert len(screen.messages) == 2000
+
+
+def test_a_call_may_be_stopped_at_any_moment_of_its_displays(local, screen):
+    kept = local.new("list", [1])
+    for n in range(20):
+        with pytest.raises(CallTimeoutError):
+            local.options(timeout=0.01 + n / 300).call("publishes.large", 10**9)
+    assert len(kept) == 1
+    assert local.status().incarnation == 1
+    del screen.seen[:]
+    call(local, "with_print", 3)
+    assert len(screen.messages) == 3
+
+
+def test_displays_without_a_pause_do_not_keep_a_deadline_from_being_seen(local, screen):
+    start = time.monotonic()
+    with pytest.raises(CallTimeoutError):
+        local.options(timeout=0.1).call("publishes.with_print", 10**9)
+    assert time.monotonic() - start < 2
 
 
 def test_displays_can_be_updated_and_cleared(local, screen):

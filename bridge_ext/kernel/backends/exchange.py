@@ -249,6 +249,8 @@ class Exchange:
                 self.answers.route(frame)
             elif frame.kind == Kind.NOTICE:
                 self.displays.take(frame)
+                if flight is not self._background:  # whose calls are looked at elsewhere
+                    self.steering.tick(flight)  # displays may come without a pause
         except ProtocolError as error:
             raise self._host.broken(error) from error
 
