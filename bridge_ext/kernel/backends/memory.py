@@ -1,15 +1,19 @@
 """The `memory` backend: the worker's dispatcher in this very process.
 
-For tests, and for platforms without processes. Calls run in the calling thread, one at a time,
-nested calls within. There is no process that could die, be killed or be limited.
+For tests, and for platforms without processes. Calls run in the calling thread, one at a time;
+while one waits for a callback, others run within it. There is no process that could die, be killed
+or be limited.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections import deque
+from contextvars import copy_context
+from queue import SimpleQueue
 
 from ..wire.codec import pack
 from ..wire.framing import Frame, Kind
@@ -19,13 +23,19 @@ from .flights import ignore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, TypeVar
 
+    from ..wire.framing import Buffer
     from ..worker.serving import Serving
     from .base import Answer, TakeOutgoing, Waiting
 
     T = TypeVar("T")
+
+
+def as_it_is(reply: Reply) -> Reply:
+    """A reply, for whoever opens it."""
+    return reply
 
 
 class MemoryBackend(Backend):
@@ -36,6 +46,76 @@ class MemoryBackend(Backend):
 
     def open(self, incarnation: int, config: dict[str, Any]) -> Connection:
         return MemoryConnection(incarnation, config)
+
+
+class Turn:
+    """Whose turn it is to run calls: one thread's, as often within each other as it likes."""
+
+    def __init__(self) -> None:
+        self._free = threading.Condition(threading.Lock())
+        self._owner = self._depth = 0
+        self._lenders: list[int] = []
+
+    @property
+    def mine(self) -> bool:
+        """Whether it is this thread's."""
+        return self._owner == threading.get_ident()
+
+    def acquire(self, blocking: bool = True) -> bool:
+        """Take it; False if it is another's, and that is not waited for."""
+        if not self.mine:
+            with self._free:
+                while self._owner:
+                    if not blocking:
+                        return False
+                    self._free.wait()
+                self._owner = threading.get_ident()
+        self._depth += 1
+        return True
+
+    def release(self) -> None:
+        """Give it back."""
+        self._depth -= 1
+        if not self._depth:
+            with self._free:
+                self._owner = 0
+                self._free.notify_all()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let others run calls meanwhile, if it is this thread's; all of them end before."""
+        if not self.mine:
+            yield
+            return
+        depth, me = self._depth, threading.get_ident()
+        self._lenders.append(me)
+        self._depth = 1
+        self.release()
+        interrupt: KeyboardInterrupt | None = None
+        try:
+            yield
+        finally:
+            while not self.mine:
+                try:
+                    self._resume(me)
+                except KeyboardInterrupt as error:  # the books of who runs what come first
+                    interrupt = error
+            self._depth = depth
+            if interrupt is not None:
+                raise interrupt
+
+    def _resume(self, me: int) -> None:
+        with self._free:
+            while self._owner or self._lenders[-1] != me:
+                self._free.wait()
+            self._lenders.pop()
+            self._owner = me
 
 
 class MemoryConnection(Connection):
@@ -67,11 +147,11 @@ class MemoryConnection(Connection):
         self.pid = os.getpid()
         self._events: deque[tuple[str, list[Any]]] = deque()
         self._wake = threading.Event()
-        self._turn = threading.RLock()
-        self._calls = 0
+        self._turn = Turn()
+        self._flying: set[object] = set()
         self.death = None
         self._answer: Answer | None = None
-        self._requests: list[Request] = []
+        self._requests: list[tuple[Request, Waiting | None]] = []
         self._dispatcher = Dispatcher(config, InProcess())
         self._answers = Control(self._dispatcher)
 
@@ -93,22 +173,33 @@ class MemoryConnection(Connection):
         deadline: Deadline,
         finish: Callable[[Reply], T],
     ) -> T:
+        return self._call(request, outgoing, finish, None)
+
+    def _call(
+        self,
+        request: Request,
+        outgoing: TakeOutgoing,
+        finish: Callable[[Reply], T],
+        waiting: Waiting | None,
+    ) -> T:
         if self.death is not None:
             raise Died(self.death)
-        self._calls += 1
+        flight = object()
+        self._flying.add(flight)
         try:
             ask = within.get()
             if ask is not None and ask.connection is self:  # the call it is within has the turn
+                request.errors = self._requests[-1][0].errors
                 return finish(self._serve(request, outgoing, self._dispatcher.serving()))
             with self._turn:
-                self._requests.append(request)
+                self._requests.append((request, waiting))
                 try:
                     reply = self._serve(request, outgoing, self._dispatcher.main)
                 finally:
                     self._requests.pop()
             return finish(reply)
         finally:
-            self._calls -= 1
+            self._flying.discard(flight)
 
     def _serve(self, request: Request, outgoing: TakeOutgoing, serving: Serving) -> Reply:
         releases, declarations = outgoing(request.session, request.helper)
@@ -132,12 +223,13 @@ class MemoryConnection(Connection):
 
         def run() -> None:
             try:
-                outcome: Reply | Exception = self.call(request, outgoing, deadline, lambda r: r)
+                outcome: Reply | Exception = self._call(request, outgoing, as_it_is, waiting)
             except Exception as error:
                 outcome = error
             waiting.landed(outcome)
 
-        threading.Thread(target=run, name="bridge-call", daemon=True).start()
+        target = copy_context().run  # it may be within a callback
+        threading.Thread(target=target, args=(run,), name="bridge-call", daemon=True).start()
         return lambda: None
 
     def interrupt(self) -> Stopped:
@@ -152,14 +244,38 @@ class MemoryConnection(Connection):
         dispatcher = self._dispatcher
         body = dispatcher.question(callback, args, kwargs, dispatcher.serving())
         self._take_fresh()
-        token = within.set(Ask(self, 0))
-        try:
-            frame = Frame(Kind.ASK, pack([0, 1, False, None]), body, [])
-            answer, buffers = self._answer(self._requests[-1], frame)
-        finally:
-            within.reset(token)
+        frame = Frame(Kind.ASK, pack([0, 1, False, None]), body, [])
+        ask = None if self._turn.mine else Ask(self, 0)
+        with self._turn.lent():
+            answer, buffers = self._answered(*self._requests[-1], frame, ask)
         heard = Frame(Kind.ANSWER, pack([0, None]), answer, [bytearray(b) for b in buffers])
         return dispatcher.answer(callback, heard)
+
+    def _answered(
+        self, request: Request, waiting: Waiting | None, frame: Frame, ask: Ask | None
+    ) -> tuple[bytes, list[Buffer]]:
+        """Run a callback where its call says, or, if a thread waits for that, here."""
+        made: SimpleQueue[Any] = SimpleQueue()
+
+        def run() -> None:
+            assert self._answer is not None
+            token = within.set(ask)
+            try:
+                made.put(self._answer(request, frame))
+            except BaseException as error:
+                made.put(error)
+            finally:
+                within.reset(token)
+
+        if waiting is None or ask is not None:
+            run()
+        else:
+            waiting.asked(run)
+        answer = made.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        found: tuple[bytes, list[Buffer]] = answer
+        return found
 
     def control(self, body: bytes, deadline: Deadline) -> Reply:
         if self.death is not None:
@@ -196,7 +312,7 @@ class MemoryConnection(Connection):
 
     @property
     def in_flight(self) -> int:
-        return self._calls
+        return len(self._flying)
 
     def kill(self) -> None:
         self.close(0.0)
