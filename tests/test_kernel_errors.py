@@ -188,7 +188,7 @@ def test_the_magic_shows_the_whole_traceback(kernel):
     assert (
         whole.index("ValueError: invalid") < whole.index("direct cause") < whole.index("KeyError")
     )
-    assert "dispatcher.py" in whole
+    assert "serving.py" in whole
     assert whole.rstrip() == kernel.get("bridge.traceback()").rstrip()
     assert kernel.run("%bridge traceback;").results == []
 
