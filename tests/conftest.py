@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -69,6 +70,9 @@ def no_leaks(request):
     gc.collect()
     threads, children, descriptors = _threads(), _children(), len(_descriptors())
     yield
+    aio = sys.modules.get("bridge_ext.kernel.worker.aio")
+    if aio is not None:
+        aio.close()  # the event loop of the memory backend is this process's
     gc.collect()
 
     def clean():

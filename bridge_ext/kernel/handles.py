@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .completion import Place, names, signature_of
 from .onlookers import onlooker
+from .operations import by_rule, operation
 from .surface import surface
+from .tokens import reduced
 from .wire.naming import clean
 
 if TYPE_CHECKING:
@@ -77,29 +79,40 @@ class Ref:
 
     @surface
     def __str__(self) -> str:
-        if self._bridge_state.ended():
-            return repr(self)  # printing what is gone says how it went
-        text = run(self, "builtins", "str", self)
-        return text if type(text) is str else repr(self)
+        return repr(self) if onlooker() else _text(self, "str")
 
     @surface
     def __format__(self, spec: str) -> str:
-        if onlooker():
-            return repr(self)
-        return str(run(self, "builtins", "format", self, spec)) if spec else str(self)
+        return repr(self) if onlooker() else _text(self, "format", spec)
+
+    @surface
+    def __copy__(self) -> Ref:
+        copied: Ref = run(self, "copy", "copy", self, fetch=False)
+        return copied
+
+    @surface
+    def __deepcopy__(self, memo: object) -> Ref:
+        copied: Ref = run(self, "copy", "deepcopy", self, fetch=False)
+        return copied
 
     def __reduce_ex__(self, protocol: object) -> Any:
-        raise TypeError(
-            f"{self!r} cannot be pickled or copied; bridge.fetch(ref) brings a copy of the "
-            "object here"
-        )
+        return reduced(self)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         state = self._bridge_state
         return state.client.display(state, include, exclude)
 
-    # Nothing may pull the data over item by item without being asked to.
+    # Nothing may pull the data over item by item without being asked to. The first two leave the
+    # operators of numpy and pandas to the handle, which runs them there.
     __array_ufunc__ = None
+    __pandas_priority__ = 10_000  # a DataFrame's is 4,000
+
+    def __array_function__(self, fn: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = f"{fn.__module__}.{fn.__name__}"
+        raise TypeError(
+            f"{name} runs here, and {self!r} is in the worker. bridge.call({name!r}, ...) runs it "
+            "there; bridge.fetch(ref) brings a copy here"
+        )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise _must_fetch(self, "an array")
@@ -118,6 +131,19 @@ class Ref:
 
     def __bytes__(self) -> bytes:
         raise _must_fetch(self, "bytes")
+
+    # A class in the worker is none here.
+    def __instancecheck__(self, instance: object) -> bool:
+        raise _no_class(self, "isinstance")
+
+    def __subclasscheck__(self, subclass: object) -> bool:
+        raise _no_class(self, "issubclass")
+
+    def __mro_entries__(self, bases: object) -> Any:
+        raise TypeError(
+            f"{self!r} is in the worker, and a class here cannot inherit from it; define the class "
+            "in a module that the worker imports"
+        )
 
     def __index__(self) -> int:
         raise _must_fetch(self, "an index")
@@ -208,10 +234,24 @@ class ModuleFunction:
         return signature_of(self._bridge_place())
 
 
+def _text(ref: Ref, function: str, *spec: str) -> str:
+    if ref._bridge_state.ended() and not any(spec):
+        return repr(ref)  # printing what is gone says how it went
+    text = value(ref, "builtins", function, ref, *spec)
+    return text if type(text) is str else repr(ref)
+
+
 def _must_fetch(ref: Ref, what: str) -> TypeError:
     return TypeError(
         f"{ref!r} is in the worker and is not turned into {what} silently. "
         "bridge.fetch(ref) brings a copy here; or call the function there, with bridge.call"
+    )
+
+
+def _no_class(ref: Ref, check: str) -> TypeError:
+    return TypeError(
+        f"{ref!r} is in the worker, and {check} does not see what is there; "
+        f"bridge.call({check!r}, x, ref) asks it there"
     )
 
 
@@ -221,6 +261,17 @@ def run(target: Ref, module: str, name: str, *args: Any, fetch: bool | None = No
         return told(target, name)
     state = target._bridge_state
     return state.client.operate(state, module, name, args, fetch)
+
+
+def value(target: Ref, module: str, name: str, *args: Any) -> Any:
+    """The same, where Python wants plain data: a truth, a length, a text. The options do not count.
+
+    What is no plain data is a ref, which Python then refuses.
+    """
+    if onlooker():
+        return told(target, name)
+    state = target._bridge_state
+    return state.client.request(operation(state, module, name, args, options=by_rule()))
 
 
 def told(target: Ref, name: str) -> Any:

@@ -20,6 +20,7 @@ from operator import length_hint
 from sys import getrefcount
 
 from ..errors import BridgeUsageError
+from .aio import next_item
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -236,10 +237,8 @@ class _Awaited:
         return self
 
     def __next__(self) -> Any:
-        from .aio import run
-
         try:
-            return run(self._iterator.__anext__())
+            return next_item(self._iterator)
         except StopAsyncIteration:
             raise StopIteration from None
 

@@ -12,7 +12,7 @@ import types
 
 from ..wire.limits import MAX_DOC, MAX_MEMBERS
 from ..wire.naming import module_of, name_of
-from ..wire.specials import SPECIALS
+from ..wire.specials import REFUSED, SPECIALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def type_record(t: type, type_id: int) -> list[Any]:
 
     Returns:
         `[id, name, module, kind, specials, doc, members]`. The kind is "class" for a type of types,
-        "function" for functions, and "object" else. A member is `[name, kind, signature or None,
-        first paragraph of its docstring]`, its kind one of "method" (the first parameter is the
-        instance or its class), "static", "property" and "data".
+        "function" for functions, and "object" else. A special that the type sets to None stands
+        behind `REFUSED`. A member is `[name, kind, signature or None, first paragraph of its
+        docstring]`, its kind one of "method" (the first parameter is the instance or its class),
+        "static", "property" and "data".
     """
     specials: dict[str, bool] = {}
     members: dict[str, Any] = {}
@@ -45,15 +46,16 @@ def type_record(t: type, type_id: int) -> list[Any]:
                 specials[name] = value is not None
             elif not name.startswith("_"):
                 members[name] = value
-    if not issubclass_int(t):
-        specials.pop("__index__", None)
+    if specials.get("__index__") and not is_integer(t):
+        del specials["__index__"]  # a handle is an index only if its object is a number
+        specials = {"__int__": True, "__float__": True, **specials}  # which may fall back on it
     shown = sorted(members)[:MAX_MEMBERS]
     return [
         type_id,
         name_of(t),
         module_of(t),
         kind_of(t),
-        sorted(name for name, has in specials.items() if has),
+        sorted(name if has else REFUSED + name for name, has in specials.items()),
         _paragraph(_DICT(t).get("__doc__")),
         [_member(name, members[name]) for name in shown],
     ]
@@ -79,9 +81,13 @@ _FUNCTION_TYPES = frozenset(
 """Types whose instances a module handle offers as functions to call."""
 
 
-def issubclass_int(t: type) -> bool:
-    """Whether int is among the type's bases, asked without `__subclasscheck__`."""
-    return int in _MRO(t)
+def is_integer(t: type) -> bool:
+    """Whether its instances are integers: int is among its bases, or numpy's."""
+    return any(cls is int or _is_numpy_integer(cls) for cls in _MRO(t))
+
+
+def _is_numpy_integer(cls: type) -> bool:
+    return name_of(cls) == "integer" and module_of(cls) == "numpy"
 
 
 def _member(name: str, value: Any) -> list[Any]:

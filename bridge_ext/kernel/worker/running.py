@@ -93,8 +93,12 @@ class Running:
         self._strike()
 
     def take_signal(self) -> None:
-        """Put the handler back, which the user's code may have replaced; in the main thread."""
-        if _getsignal(signal.SIGINT) is not self._handler:
+        """Put the handler back, which the user's code may have replaced; in the main thread.
+
+        An event loop that waits for this has one around it, which stays.
+        """
+        found = _getsignal(signal.SIGINT)
+        if found is not self._handler and getattr(found, "inner", None) is not self._handler:
             _set_handler(signal.SIGINT, self._handler)
 
     # ------------------------------------------------------------ any thread
