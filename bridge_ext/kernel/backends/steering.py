@@ -7,7 +7,8 @@ import threading
 from ..wire.codec import pack
 from . import interrupts
 from .base import Interrupted, Late, Reply, Stopped, TimedOut
-from .stopping import Action, Course, Happening
+from .flights import Orphan
+from .stopping import Action, Course, Happening, Phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Steering:
         try:
             interrupts.check(flight.held)
         except Interrupted as interrupt:
-            if self.happens(flight, Happening.INTERRUPT, interrupt.error) is Action.KILL:
+            if self._interrupted(flight, interrupt.error) is Action.KILL:
                 raise Interrupted(interrupt.error, kill=True) from None
         course = flight.course
         if course is not None:
@@ -70,6 +71,18 @@ class Steering:
                 raise TimedOut(stopped=False)
         elif flight.deadline.passed:
             self._late(flight)
+
+    def _interrupted(self, flight: Flight, error: BaseException) -> Action:
+        """The user interrupts a wait: for its own call, or for one that nobody waits for any more.
+
+        Of that the user was told what the next interrupt would do.
+        """
+        running = self._board.running()
+        if running is not None and running is not flight and isinstance(running.waiting, Orphan):
+            course = running.course
+            if course is not None and course.phase is Phase.TOLD:
+                return self.happens(running, Happening.INTERRUPT, error)
+        return self.happens(flight, Happening.INTERRUPT, error)
 
     def _late(self, flight: Flight) -> None:
         late = flight.request.late
