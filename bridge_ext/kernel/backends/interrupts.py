@@ -71,6 +71,30 @@ def held() -> Iterator[None]:
         let_go(before)
 
 
+@contextmanager
+def allowed() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt in code of the user's that blocks an event loop.
+
+    The loop's own handler only asks the loop for something, and it cannot do that meanwhile.
+    """
+    loops = get_ident() == _Note.main and _in_event_loop()
+    before = getsignal(signal.SIGINT) if loops else None
+    if not callable(before):
+        yield
+        return
+
+    def raising(signum: int, frame: Any) -> None:
+        before(signum, frame)
+        raise KeyboardInterrupt
+
+    set_handler(signal.SIGINT, raising)
+    try:
+        yield
+    finally:
+        if getsignal(signal.SIGINT) is raising:
+            set_handler(signal.SIGINT, before)
+
+
 def check(before: Any) -> None:
     """Called by every wait, once a tick.
 

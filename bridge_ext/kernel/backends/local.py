@@ -160,7 +160,8 @@ class LocalConnection(Connection):
         _, _, threaded, _ = head = ask_head(frame.head)
         token = within.set(Ask(self, head[0]) if threaded else None)
         try:
-            return self._answer(request, frame)
+            with interrupts.allowed():
+                return self._answer(request, frame)
         finally:
             within.reset(token)
 
