@@ -190,7 +190,10 @@ class Cell:
 
     def __repr__(self):
         shown = self.stdout, self.stderr, self.results, self.displays
-        return f"<{self.code!r}: {self.reply and self.status}, {shown}, {self.error}>"
+        error = self.error and (self.error["ename"], self.error["evalue"])
+        return (
+            f"<{self.code!r:.500}: {self.reply and self.status}, {shown!r:.1000}, {error!r:.500}>"
+        )
 
 
 class Kernel:
@@ -276,7 +279,8 @@ class Kernel:
         end = time.monotonic() + seconds
         while not true():
             if time.monotonic() > end:
-                raise AssertionError(f"{what} did not come within {seconds} s: {self._cells}")
+                late = [cell for cell in self._cells.values() if not cell.done]
+                raise AssertionError(f"{what} did not come within {seconds} s: {late}")
             self._read(self.client.shell_channel, 0)
             self._read(self.client.iopub_channel, 0.02)
 

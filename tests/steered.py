@@ -406,19 +406,52 @@ def say_and_wait(text, started, path, stream="stdout"):
     return wait_for(path, started)
 
 
+def say_and_die(text):
+    say(text)
+    os._exit(3)
+
+
+def say_around(function, before, after):
+    say(before)
+    function()
+    say(after)
+
+
+def talk_and_stall(before, after):
+    say(before)
+    try:
+        stall()
+    finally:
+        say(after)
+
+
 def write(descriptor, data):
     while data:
         data = data[os.write(descriptor, data) :]
 
 
-def log(text):
+def log_and_wait(text, started, path):
     logging.getLogger("steered").warning(text)
+    return wait_for(path, started)
 
 
-def puts(text):
+def puts_and_wait(text, started, path):
     libc = ctypes.CDLL(None)
     libc.puts(text.encode())
     libc.fflush(None)
+    return wait_for(path, started)
+
+
+def echo_and_wait(text, started, path):
+    subprocess.run(["echo", text], check=True)
+    return wait_for(path, started)
+
+
+def thread_says_and_wait(text, started, path):
+    thread = threading.Thread(target=say, args=(text,))
+    thread.start()
+    thread.join()
+    return wait_for(path, started)
 
 
 def bar(steps, path=None, started=None):
@@ -429,6 +462,13 @@ def bar(steps, path=None, started=None):
         if path and step == steps // 2:
             wait_for(path, started)
     sys.stderr.write("\n")
+
+
+def tqdm_bar(steps):
+    from tqdm import tqdm
+
+    for _ in tqdm(range(steps), mininterval=0):
+        pass
 
 
 def flood(megabytes):
@@ -457,11 +497,3 @@ def say_later(text, gate, said):
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-
-
-def say_in_turns(words, mine, other):
-    """Say words one by one, each after the other side has said its own."""
-    for number, word in enumerate(words):
-        say(word, end=" ")
-        touch(f"{mine}{number}")
-        wait_for(f"{other}{number}", os.devnull)
