@@ -140,3 +140,54 @@ def test_shift_tab_shows_signature_and_docstring(loaded):
     tooltip = loaded.tooltip("bridge.call(")
     assert "Signature: bridge.call(path" in tooltip
     assert "Call a function in the worker." in tooltip
+
+
+def test_tab_knows_a_remote_table(loaded):
+    loaded.run("df = bridge.new('pandas.DataFrame', {'zone': ['north'], 'fare': [3]})")
+    assert {"groupby", "group"} & {name.split("(")[0] for name in loaded.complete("df.grou")}
+    columns = loaded.complete('df["')
+    assert [name for name in columns if "zone" in name]
+    assert [name for name in columns if "fare" in name]
+
+
+def test_tab_knows_the_words_of_the_magics(loaded):
+    loaded.run("%%session shared\nrows = bridge.new('list')")
+    assert "sessions" in loaded.complete("%bridge sess")
+    assert [path for path in loaded.complete("%bridge call math.sq") if "math.sqrt" in path]
+    assert "shared" in loaded.complete("%bridge call -s sha")
+
+
+def test_shift_tab_shows_the_help_of_a_remote_method(loaded):
+    loaded.run("df = bridge.new('pandas.DataFrame', {'zone': ['north'], 'fare': [3]})")
+    tooltip = loaded.tooltip("df.groupby(")
+    assert "by" in tooltip
+    assert "Group DataFrame" in tooltip
+
+
+# ---------------------------------------------------------------- what worker code shows
+def test_a_plot_drawn_in_the_worker_is_seen_in_the_cell(loaded):
+    loaded.run(
+        "@bridge.register_helper\n"
+        "def draw():\n"
+        "    import matplotlib.pyplot as plt\n"
+        "    plt.plot([1, 4, 9])\n"
+        "    print('drawn')\n"
+        "    plt.show()"
+    )
+    cell = loaded.run("bridge.helper('draw')")
+    cell.shows("drawn")
+    (image,) = cell.images
+    assert image.startswith(b"\x89PNG")
+
+
+def test_a_call_that_does_not_stop_is_named_and_a_second_stop_ends_its_worker(loaded):
+    loaded.run("rows = bridge.new('collections.deque', [1, 2])")
+    cell = loaded.send("bridge.call('tracked.hold_gil', 'held')")
+    loaded.until_file("held")
+    loaded.interrupt()
+    cell.shows("Interrupt again to end its worker")
+    cell.shows("Would be lost: 1 ref")
+    loaded.interrupt()
+    loaded.wait(cell)
+    cell.shows("KeyboardInterrupt")
+    loaded.run("%bridge call math.sqrt 4").shows("2.0")
