@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import context
 from .callbacks import numbers
@@ -23,9 +23,21 @@ if TYPE_CHECKING:
 def answer(incarnation: Incarnation, request: Request, frame: Frame) -> tuple[bytes, list[Buffer]]:
     """Run the callback that a worker asks for; the body of the answer, and its buffers.
 
+    It runs in the scope of the call, whatever the thread.
+
     Raises:
         KeyboardInterrupt: the user interrupted it; there is no answer.
     """
+    scope = context.current.set(cast("context.Scope", request.origin))
+    try:
+        return _answered(incarnation, request, frame)
+    finally:
+        context.current.reset(scope)
+
+
+def _answered(
+    incarnation: Incarnation, request: Request, frame: Frame
+) -> tuple[bytes, list[Buffer]]:
     callback, session, payload = _find(incarnation, frame)
     in_force = context.in_force(incarnation.client.key, context.here())
     outbound = Outbound(

@@ -24,6 +24,7 @@ from .flights import ignore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextvars import Context
     from typing import Any, TypeVar
 
     from ..wire.framing import Buffer
@@ -151,7 +152,7 @@ class MemoryConnection(Connection):
         self._flying: set[object] = set()
         self.death = None
         self._answer: Answer | None = None
-        self._requests: list[tuple[Request, Waiting | None]] = []
+        self._requests: list[tuple[Request, Waiting | None, Context]] = []
         self._dispatcher = Dispatcher(config, InProcess())
         self._answers = Control(self._dispatcher)
 
@@ -192,7 +193,7 @@ class MemoryConnection(Connection):
                 request.errors = self._requests[-1][0].errors
                 return finish(self._serve(request, outgoing, self._dispatcher.serving()))
             with self._turn:
-                self._requests.append((request, waiting))
+                self._requests.append((request, waiting, copy_context()))
                 try:
                     reply = self._serve(request, outgoing, self._dispatcher.main)
                 finally:
@@ -252,7 +253,12 @@ class MemoryConnection(Connection):
         return dispatcher.answer(callback, heard)
 
     def _answered(
-        self, request: Request, waiting: Waiting | None, frame: Frame, ask: Ask | None
+        self,
+        request: Request,
+        waiting: Waiting | None,
+        context: Context,
+        frame: Frame,
+        ask: Ask | None,
     ) -> tuple[bytes, list[Buffer]]:
         """Run a callback where its call says, or, if a thread waits for that, here."""
         made: SimpleQueue[Any] = SimpleQueue()
@@ -267,10 +273,10 @@ class MemoryConnection(Connection):
             finally:
                 within.reset(token)
 
-        if waiting is None or ask is not None:
-            run()
-        else:
+        if waiting is not None and ask is None:
             waiting.asked(run)
+        else:
+            context.copy().run(run) if ask is not None else run()
         answer = made.get()
         if isinstance(answer, BaseException):
             raise answer
