@@ -13,7 +13,7 @@ import types
 import pytest
 
 import bridge_ext
-from bridge_ext import BridgeError, RefNotFoundError, RemoteError
+from bridge_ext import BridgeError, RefNotFoundError, RemoteError, SessionFullError
 from bridge_ext.kernel.wire import limits
 from bridge_ext.kernel.wire.codec import pack
 from bridge_ext.kernel.wire.failure import encode_failure, is_failure
@@ -794,6 +794,12 @@ def test_a_constructor_that_wants_more_is_not_asked(things):
     assert (back.args, back.needed) == (("picky", 5), 5)
 
 
+def test_arguments_that_were_changed_arrive_as_they_are():
+    for error in (UnicodeDecodeError("utf-8", b"x", 0, 1, "r"), OSError(2, "text"), KeyError()):
+        error.args = ("changed", 5)
+        assert across(error).args == ("changed", 5)
+
+
 def test_bases_of_several_layouts_are_made(things):
     for error in (things.Mixed("k"), things.Late(2, "text")):
         back = across(error)
@@ -859,6 +865,12 @@ def test_an_error_of_a_builtin_with_huge_arguments_keeps_its_type():
     assert type(back) is UnicodeDecodeError
     assert str(back)
     assert back.reason == "invalid"
+
+
+def test_a_field_that_is_an_argument_too_is_sent_once():
+    error = UnicodeDecodeError("utf-8", b"x" * 400_000, 5, 6, "invalid")
+    assert len(pack(encode_failure(error))) < 500_000
+    assert across(error).object == error.object
 
 
 def test_many_attributes_stay_within_the_limit():
@@ -1113,6 +1125,15 @@ def test_an_error_of_ours_keeps_its_fields_and_has_no_remote_traceback(bridge):
         len(ref)
     assert caught.value.reason == "released"
     assert bridge.traceback() == ""
+
+
+def test_an_error_of_ours_from_the_worker_has_no_remote_traceback_either(bridge):
+    fail(bridge, "int_of", "x")
+    with bridge.session("full", max_refs=1), pytest.raises(SessionFullError) as caught:
+        bridge.call("eval", "[object(), object()]")
+    assert caught.value.max_refs == 1
+    assert not any("in the worker" in name for name, _, _ in frames(caught.value))
+    assert "int_of" in bridge.traceback()  # that is still the last
 
 
 def test_an_error_of_ours_keeps_what_caused_it(bridge, things):

@@ -144,6 +144,7 @@ def test_the_same_text_in_another_type_gets_none(text):
 
     for cls in (Mine, TypeError, KeyError, RuntimeError, MemoryError):
         assert hint_for(error_of(raise_it, cls)) is None
+        assert cls is MemoryError or hint_for(error_of(thrown, cls(text))) is None
 
 
 def test_what_only_looks_alike_gets_none():
@@ -300,6 +301,7 @@ def test_the_same_text_in_a_plain_type_error_gets_none():
     for function, args, _ in TYPES.values():
         text = str(error_of(function, *args))
         assert hint_for(error_of(raise_it, text)) is None
+        assert hint_for(error_of(thrown, type("Mine", (TypeError,), {})(text))) is None
 
 
 def test_a_type_of_numpys_that_the_kernel_has_not_imported_keeps_the_hint(local, monkeypatch):

@@ -157,7 +157,7 @@ def test_frames_of_the_import_system_are_left_out(bridge):
 
 def test_the_source_of_a_function_that_was_shipped_is_shown(local):
     """The worker has no file of it; the lines are known here, as those of a notebook's cell are."""
-    source = "def shipped(value):\n    # a comment\n    return value / 0\n"
+    source = "x = 1\n\n\ndef shipped(value):\n    # a comment\n    return value / 0\n"
     name = "<a cell of the test>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     space: dict = {"__name__": "__main__"}
@@ -165,9 +165,9 @@ def test_the_source_of_a_function_that_was_shipped_is_shown(local):
     local.register_helper(space["shipped"])
     try:
         error = fail(local.helper, "shipped", 1)
-        assert remote_frames(error) == [("shipped [in the worker]", 3, "return value / 0")]
+        assert remote_frames(error) == [("shipped [in the worker]", 6, "return value / 0")]
         frame = list(entries(error.__traceback__))[-1].tb_frame
-        assert inspect.getsourcelines(frame)[0] == source.splitlines(keepends=True)
+        assert inspect.getsourcelines(frame) == (source.splitlines(keepends=True)[3:], 4)
         assert "return value / 0" in local.traceback()
     finally:
         del linecache.cache[name]
@@ -642,6 +642,16 @@ def test_a_group_that_holds_itself_is_survived():
 def test_too_many_exceptions_are_refused():
     linked = [SAMPLE[:10]] * limits.MAX_ERRORS
     assert not is_failure([*SAMPLE[:10], linked])
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 31, 1 << 70, True])
+def test_numbers_that_no_line_can_have_are_refused(number):
+    frame = ["f.py", 1, "f", 1, "", [1, 0, 3], False, ""]
+    assert is_frame(frame)
+    assert not is_frame(changed(frame, (1,), number))
+    assert not is_frame(changed(frame, (3,), number))
+    for place in range(3):
+        assert not is_frame(changed(frame, (5, place), number))
 
 
 def test_frames_beyond_the_limit_are_refused():
