@@ -106,11 +106,10 @@ class LocalConnection(Connection):
         cost: Callable[[], str] = str,
         show: Callable[[bytes | bytearray], None] = unseen,
     ) -> None:
-        self.take_types = take_types
-        self._exchange.board.drop = drop
-        self._answer = answer
-        self._exchange.steering.cost = cost
-        self._exchange.displays.show = show
+        self.take_types, self._answer = take_types, answer
+        exchange = self._exchange
+        exchange.board.drop, exchange.steering.cost = drop, cost
+        exchange.displays.show = show
 
     # ------------------------------------------------------------ calls
     def call(
