@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 
 import cloudpickle
 import pytest
@@ -230,6 +231,16 @@ def test_what_was_tampered_with_gives_nothing(memory):
     for bad in [(mark, pid, number, ref_id + 1), (mark, pid, number + 1, ref_id)]:
         with pytest.raises((InvalidRefError, RefNotFoundError)):
             handle_of(*bad, text)
+
+
+def test_the_error_of_a_pickle_shows_the_users_frames_only(memory):
+    ref = memory.put([1])
+    data = pickle.dumps(ref)
+    memory.release(ref)
+    with pytest.raises(RefNotFoundError) as caught:
+        pickle.loads(data)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names == ["test_the_error_of_a_pickle_shows_the_users_frames_only"]
 
 
 def test_a_pool_refuses_a_ref_instead_of_waiting_for_a_child_that_has_ended(tmp_path):

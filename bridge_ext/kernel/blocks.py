@@ -23,6 +23,7 @@ _AIO = "bridge_ext.kernel.worker.aio"
 """The module that runs awaitables in the worker."""
 
 
+@surface
 async def _asked(ref: Ref, name: str, *args: Any, options: Options | None = None) -> Any:
     from .awaiting import arequest
 

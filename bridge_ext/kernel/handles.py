@@ -95,6 +95,7 @@ class Ref:
         copied: Ref = run(self, "copy", "deepcopy", self, fetch=False)
         return copied
 
+    @surface
     def __reduce_ex__(self, protocol: object) -> Any:
         return reduced(self)
 
@@ -132,6 +133,9 @@ class Ref:
     def __bytes__(self) -> bytes:
         raise _must_fetch(self, "bytes")
 
+    def __index__(self) -> int:
+        raise _must_fetch(self, "an index")
+
     # A class in the worker is none here.
     def __instancecheck__(self, instance: object) -> bool:
         raise _no_class(self, "isinstance")
@@ -144,9 +148,6 @@ class Ref:
             f"{self!r} is in the worker, and a class here cannot inherit from it; define the class "
             "in a module that the worker imports"
         )
-
-    def __index__(self) -> int:
-        raise _must_fetch(self, "an index")
 
 
 class Module:

@@ -15,6 +15,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidRefError, RefNotFoundError
+from .surface import surface
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -82,6 +83,7 @@ def _for_another_process() -> bool:
     return False
 
 
+@surface
 def handle_of(mark: str, pid: int, number: int, ref_id: int, text: str) -> Ref:
     """The handle that was pickled.
 
