@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib.util
 import itertools
 import os
 import signal
@@ -944,13 +943,6 @@ def test_a_forked_child_gets_nothing_of_a_stream(local):
 
 
 # ---------------------------------------------------------------- asynchronous generators
-needs_aio = pytest.mark.skipif(
-    importlib.util.find_spec("bridge_ext.kernel.worker.aio") is None,
-    reason="this worker has no event loop",
-)
-
-
-@needs_aio
 @pytest.mark.parametrize("how", ["call", "stream"])
 def test_an_asynchronous_generator_is_a_stream_like_any(bridge, how):
     stream = getattr(bridge, how)("stream_things.later", 2_000)
@@ -963,7 +955,6 @@ def test_an_asynchronous_generator_is_a_stream_like_any(bridge, how):
     assert got + asyncio.run(read()) == list(range(2_000))
 
 
-@needs_aio
 def test_an_asynchronous_generator_as_argument_yields_first_what_was_read_ahead(bridge):
     stream = bridge.call("stream_things.later", 50)
     assert list(itertools.islice(stream, 20)) == list(range(20))

@@ -71,6 +71,11 @@ class Answers:
             flight.request.errors = home.request.errors  # which may come out of either
             self._board.nest(home, flight, control)
 
+    @property
+    def within(self) -> bool:
+        """Whether what is done here is done by a callback, which may wait for it."""
+        return _within.get() is not None
+
     # ------------------------------------------------------------ running it
     def answer(self, flight: Flight) -> None:
         """Run a callback in the thread that waits for `flight`.

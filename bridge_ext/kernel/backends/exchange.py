@@ -103,7 +103,9 @@ class Exchange:
             releases, declarations = outgoing(request.session, request.helper)
             self._output.sent(call_id, context, not pending)
             if pending:
-                declarations = [*(declarations or ()), ["mark", call_id]]
+                patient = flight.waiting is not None and not self.answers.within
+                marks = [["mark", call_id], ["patient"]] if patient else [["mark", call_id]]
+                declarations = [*(declarations or ()), *marks]
             self.board.enter(flight)
             head = [call_id, flight.deadline.seconds, releases, declarations, origin.label]
             sender.send(Kind.REQUEST, pack(head), request.body, request.buffers, flight)

@@ -12,12 +12,13 @@ import os
 import select
 import signal
 import threading
+from collections import deque
 from queue import SimpleQueue
 
 from ..errors import BridgeUsageError
 from ..wire.codec import pack
 from ..wire.framing import Frame, Kind
-from ..wire.heads import answer_head
+from ..wire.heads import answer_head, request_head
 from .lines import flush
 
 TYPE_CHECKING = False
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
     from .dispatcher import Dispatcher
     from .lines import Lines
+    from .running import Running
     from .serving import Serving
+
+_DEEPEST = 16
+"""Calls in each other up to which the main thread begins any that comes while it waits for a
+callback: more would come to the end of the stack. Beyond, futures wait that no callback has made;
+what a thread waits for may be what the callback waits for."""
 
 
 class Callback:
@@ -123,6 +130,7 @@ class Asker:
         self._dispatcher, self._lines, self._take = dispatcher, lines, take
         self._asks = Asks()
         self.heard = self._asks.heard
+        self._postponed: deque[Frame] = deque()
         self._main = threading.get_ident()
         self._poll = select.poll()
         self._poll.register(lines.data.socket.fileno(), select.POLLIN)
@@ -162,7 +170,7 @@ class Asker:
             answer = self._asks.take(ask_id)
             if answer is not None:
                 return answer
-            frame = data.buffered()
+            frame = self.postponed() or data.buffered()
             if frame is None:
                 running.open()
                 self._poll.poll()  # a cancel raises here, where no byte moves
@@ -172,9 +180,31 @@ class Asker:
                 os.killpg(0, signal.SIGKILL)  # the kernel is gone, or done
             elif frame.kind == Kind.ANSWER:
                 self._asks.heard(frame)
-            else:
+            elif not self._postpone(frame, running):
                 self._take(frame, serving)
                 running.take_signal()
+
+    def _postpone(self, frame: Frame, running: Running) -> bool:
+        """Leave a request that no thread waits for until later, if much is nested already."""
+        if frame.kind != Kind.REQUEST or len(running.calls) < _DEEPEST:
+            return False
+        call_id, deadline, releases, declarations, cell = request_head(frame.head)
+        declared = declarations or []
+        if ["patient"] not in declared:
+            return False
+        notice = pack([0, None, releases, [x for x in declared if x[0] != "mark"], ""])
+        self._dispatcher.main.handle(Frame(Kind.NOTICE, notice, b"", []))  # others rely on it
+        marks = [x for x in declared if x[0] == "mark"]
+        head = pack([call_id, deadline, None, marks, cell])
+        running.postponed.add(call_id)
+        self._postponed.append(Frame(frame.kind, head, frame.body, frame.buffers))
+        return True
+
+    def postponed(self) -> Frame | None:
+        """The oldest request that was left for later and may be served now."""
+        if self._postponed and len(self._dispatcher.main.running.calls) < _DEEPEST:
+            return self._postponed.popleft()
+        return None
 
     def _ask_in_thread(
         self, callback: Callback, args: Any, kwargs: dict[str, Any], call_id: int

@@ -119,6 +119,8 @@ class Dispatcher:
                 self.publisher.follow(*details)
             elif kind == "taken":
                 self.taken([[kind, *details]])
+            elif kind == "patient":
+                pass  # the request may be left for later; see `asking`
             else:
                 raise ProtocolError(f"unknown declaration {kind!r}")
 

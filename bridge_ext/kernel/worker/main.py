@@ -161,7 +161,7 @@ class Worker(Host):
         try:
             while True:
                 serving.running.take_signal()
-                frame = data.read()
+                frame = self._asker.postponed() or data.read()
                 if frame is None:
                     die()
                 if frame.kind == Kind.GOODBYE:

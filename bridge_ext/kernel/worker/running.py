@@ -29,17 +29,19 @@ class Running:
     Attributes:
         calls: ids of the calls.
         last: the highest id that has come; ids rise on the wire.
+        postponed: those that have come and were left for later.
         window: whether a cancel may raise now. It is closed by an assignment, in which no signal
             is handled, where a call could be interrupted once more.
     """
 
-    __slots__ = ("_cancelled", "_handler", "_stopped", "calls", "last", "window")
+    __slots__ = ("_cancelled", "_handler", "_stopped", "calls", "last", "postponed", "window")
 
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.last = 0
         self._cancelled: set[int] = set()
         self._stopped: set[int] = set()
+        self.postponed: set[int] = set()
         self.window = False
         self._handler = self.handle_signal
 
@@ -49,6 +51,7 @@ class Running:
         if call_id > self.last:
             self.last = call_id
         self.calls.append(call_id)
+        self.postponed.discard(call_id)
         if self._cancelled and call_id in self._cancelled:
             self._stopped.add(call_id)
             return True
@@ -112,7 +115,7 @@ class Running:
         self._cancelled.add(call_id)
         if call_id in self.calls:
             return "running"
-        if call_id > self.last:
+        if call_id > self.last or call_id in self.postponed:
             if len(self._cancelled) > _REMEMBERED:
                 self._cancelled.discard(min(set(self._cancelled)))
             return "waiting"
