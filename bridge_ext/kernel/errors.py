@@ -287,8 +287,10 @@ def lost(sessions: Sequence[str], refs: int, what: str = "Lost") -> str:
     if not sessions:
         return f"{what}: no session."
     plural = "s" if len(sessions) != 1 else ""
-    return f"{what}: {refs:,} ref{'s' if refs != 1 else ''} in {len(sessions)} session{plural} " + (
-        f"({_names(sessions)})."
+    named = [s for s in sessions if not s.startswith("auto_")]  # whose ids say nothing to anybody
+    names = f" ({_names(named)})" if named else ""
+    return (
+        f"{what}: {refs:,} ref{'s' if refs != 1 else ''} in {len(sessions)} session{plural}{names}."
     )
 
 

@@ -67,7 +67,7 @@ def _method(name: str, kind: str, signature: str | None, doc: str | None) -> Cal
         state = self._bridge_state
         try:
             return state.client.method(state, name, args, kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             __tracebackhide__ = hide_frames(error)
             raise
 

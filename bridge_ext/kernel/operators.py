@@ -55,7 +55,7 @@ def _ask(module: str, name: str, fetch: bool | None = None) -> Callable[..., Any
     def special(self: Ref, *args: Any) -> Any:
         try:
             return run(self, module, name, self, *args, fetch=fetch)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             __tracebackhide__ = hide_frames(error)
             raise
 
@@ -93,7 +93,7 @@ def _named(name: str) -> Callable[..., Any]:
         state = self._bridge_state
         try:
             return state.client.method(state, name, args, kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             __tracebackhide__ = hide_frames(error)
             raise
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
+_OURS = __name__.partition(".")[0] + "."
+_OF_OURS = (BridgeError, KeyboardInterrupt)
+"""What the bridge raises by itself."""
 _COROUTINE = 0x80
 """The flag of a code object that `async def` made."""
 _TRACEBACK = vars(BaseException)["__traceback__"]
@@ -52,7 +55,7 @@ def _synchronous(function: Any, hide_frames: Any) -> FunctionType:
     def at_the_surface(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             __tracebackhide__ = hide_frames(error)
             raise
 
@@ -63,7 +66,7 @@ def _asynchronous(function: Any, hide_frames: Any) -> FunctionType:
     async def at_the_surface(*args: Any, **kwargs: Any) -> Any:
         try:
             return await function(*args, **kwargs)
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             __tracebackhide__ = hide_frames(error)
             raise
 
@@ -81,9 +84,11 @@ def hide_frames(error: BaseException) -> bool:
         True: what IPython wants to find as `__tracebackhide__` in the frame, if that still shows.
     """
     caught = below = _TRACEBACK.__get__(error)
+    ours = True
     while below is not None and record_of(below.tb_frame) is None:
+        ours = ours and str(below.tb_frame.f_globals.get("__name__")).startswith(_OURS)
         below = below.tb_next
-    if caught is not None and (below is not None or isinstance(error, BridgeError)):
+    if caught is not None and (below is not None or (ours and issubclass(type(error), _OF_OURS))):
         caught.tb_next = below  # Python 3.10 raises with the traceback it has caught
         _TRACEBACK.__set__(error, below)  # and later ones with the one they find
     return True
