@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import math
 import signal
@@ -495,7 +496,6 @@ def test_every_builtin_exception_is_caught_as_itself(bridge):
 
 def odd_errors():
     """Errors of the standard library with constructors, texts and fields of their own."""
-    import asyncio
     import configparser
     import csv
     import decimal
@@ -1179,8 +1179,20 @@ PLACES = {
     "a stream's items": lambda b, r: list(b.stream("error_things.generate", 3)),
     "a generator's items": lambda b, r: list(b.call("error_things.generate", 3)),
     "options": lambda b, r: b.options(fetch=True).call("error_things.throw", "Known", 1, 2),
+    "a future": lambda b, r: b.submit("error_things.throw", "Known", 1, 2).result(),
+    "a coroutine": lambda b, r: asyncio.run(awaited(b)),
+    "a batch": lambda b, r: batched(b).result(),
     "a whole with fetch": lambda b, r: b.options(fetch=False).method(r, "method"),
 }
+
+
+async def awaited(bridge):
+    return await bridge.acall("error_things.throw", "Known", 1, 2)
+
+
+def batched(bridge):
+    with bridge.batch() as batch:
+        return batch.call("error_things.throw", "Known", 1, 2)
 
 
 def leave(ref):
@@ -1206,6 +1218,7 @@ def test_an_error_is_the_users_wherever_it_comes_from(bridge, things, failing, p
         PLACES[place](bridge, failing)
     error = caught.value
     assert type(error) is things.Known
+    assert error.__context__ is error.__cause__ is None  # nothing of how it came here
     assert "error_things" in bridge.traceback()
     names = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     assert names[0] == __file__
@@ -1238,8 +1251,6 @@ def test_a_recursion_error_arrives_with_its_frames(bridge):
 
 
 def test_an_asynchronous_stream_raises_it_too(bridge, things):
-    import asyncio
-
     async def collect():
         return [item async for item in bridge.stream("error_things.generate", 2)]
 

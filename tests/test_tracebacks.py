@@ -395,6 +395,35 @@ def test_a_frame_that_crosses_twice_says_where_it_was_first(bridge):
     assert names[-1] == "here [in the kernel]"
 
 
+def calling_back(function, value):
+    """Runs in the worker."""
+    return function(value)
+
+
+def test_an_error_of_a_callback_shows_its_own_frames_and_none_of_the_bridge(bridge):
+    def callback(value):
+        return int(value)
+
+    bridge.register_helper(calling_back)
+    error = fail(bridge.helper, "calling_back", bridge.callback(callback), "x")
+    names = [
+        f.name for f in traceback.extract_tb(error.__traceback__) if NEWER or f.name != "helper"
+    ]
+    assert names == ["fail", "callback"]
+
+
+def test_a_callbacks_frames_stay_where_it_calls_in_turn(bridge):
+    def callback(value):
+        return bridge.call("traced.int_of", value)
+
+    bridge.register_helper(calling_back)
+    error = fail(bridge.helper, "calling_back", bridge.callback(callback), "x")
+    names = [f.name for f in traceback.extract_tb(error.__traceback__)]
+    ours = {"helper", "call"}
+    assert [n for n in names if n not in ours] == ["fail", "callback", "int_of [in the worker]"]
+    assert not NEWER or ours.isdisjoint(names)
+
+
 # --- At the surface ---------------------------------------------------------------------------
 
 

@@ -10,8 +10,10 @@ from .client import head_parts
 from .errors import ProtocolError
 from .futures import CallFuture
 from .outbound import SCALARS
+from .surface import hide_frames
 from .wire.codec import pack, pack_list
 from .wire.payload import join, start
+from .wire.rebuilding import throw
 
 if TYPE_CHECKING:
     from .handles import Ref
@@ -151,11 +153,12 @@ class Batch(CallPaths[CallFuture]):
             return
         try:
             if outcome[0] == 1:
-                raise self._client.raised(outcome[1], call)
+                throw(self._client.raised(outcome[1], call))
             if outcome[0] == 2:
                 raise KeyboardInterrupt
             future.settle(self._client.request(call), None)  # its session had ended: once more
         except BaseException as error:
+            hide_frames(error)
             future.settle(None, error)
 
     def give_up(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .backends.base import Busy, Died, Interrupted, Reply, TimedOut
 from .errors import ProtocolError
 from .fetching import fetched
+from .surface import hide_frames
 from .telling import Telling
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Journey:
         try:
             value = self._value(outcome)
         except BaseException as error:
+            hide_frames(error)
             self._arrive(None, error)
         else:
             if value is not _AGAIN:

@@ -153,7 +153,8 @@ class StreamRef(Ref):
         try:
             return stream.items.popleft()
         except IndexError:
-            return stream.next(state)
+            pass  # an error raised here would be told as one of handling this one
+        return stream.next(state)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self

@@ -12,18 +12,18 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import BridgeError
+from .wire.rebuilding import throw
 from .wire.stacks import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType, TracebackType
 
 F = TypeVar("F", bound="Callable[..., Any]")
 T = TypeVar("T")
-_OURS = __name__.partition(".")[0] + "."
-_OF_OURS = (BridgeError, KeyboardInterrupt)
-"""What the bridge raises by itself."""
 _COROUTINE = 0x80
 """The flag of a code object that `async def` made."""
+_PACKAGE = __name__.partition(".")[0] + "."
 _TRACEBACK = vars(BaseException)["__traceback__"]
 """What has it, whatever a class of the user's does when an attribute is set."""
 
@@ -73,22 +73,58 @@ def _asynchronous(function: Any, hide_frames: Any) -> FunctionType:
     return at_the_surface  # type: ignore[return-value]
 
 
+def _raised_here(of: type, caught: TracebackType) -> bool:
+    """Whether the bridge raised it by itself: its own errors, and the interrupt of a wait."""
+    if issubclass(of, BridgeError):
+        return True
+    if not issubclass(of, KeyboardInterrupt):
+        return False
+    frame: TracebackType | None = caught
+    while frame is not None:
+        if not _is_ours(frame.tb_frame):
+            return False
+        frame = frame.tb_next
+    return True
+
+
 def hide_frames(error: BaseException) -> bool:
     """Take the bridge's frames out of the traceback of an error that is about to be raised again.
 
-    Call it in an `except` clause that ends with a bare `raise`. What remains below are the frames
-    in the worker, and nothing for an error of the bridge itself. In any other error, one of the
-    user's own code or a fault of ours, every frame may matter.
+    Call it in an `except` clause that keeps the error or ends with a bare `raise`. What remains
+    are the frames in the worker, or in a callback that has raised it, and none for an error of the
+    bridge itself. In any other error, one of the user's own code or a fault of ours, every frame
+    may matter.
 
     Returns:
         True: what IPython wants to find as `__tracebackhide__` in the frame, if that still shows.
     """
-    caught = below = _TRACEBACK.__get__(error)
-    ours = True
-    while below is not None and record_of(below.tb_frame) is None:
-        ours = ours and str(below.tb_frame.f_globals.get("__name__")).startswith(_OURS)
-        below = below.tb_next
-    if caught is not None and (below is not None or (ours and issubclass(type(error), _OF_OURS))):
+    caught = _TRACEBACK.__get__(error)
+    below = _thrown(caught)
+    if caught is not None and (below is not None or _raised_here(type(error), caught)):
         caught.tb_next = below  # Python 3.10 raises with the traceback it has caught
         _TRACEBACK.__set__(error, below)  # and later ones with the one they find
     return True
+
+
+def _thrown(traceback: TracebackType | None) -> TracebackType | None:
+    """What follows the bridge's frames in the traceback of an error that came from elsewhere.
+
+    None if it did not: then the bridge's frames may be what matters.
+    """
+    entry, arrived, start = traceback, False, None
+    while entry is not None:
+        frame = entry.tb_frame
+        if record_of(frame) is not None:
+            return start or entry
+        if _is_ours(frame):
+            arrived, start = arrived or frame.f_code is throw.__code__, None
+        elif arrived:
+            return entry
+        else:
+            start = start or entry
+        entry = entry.tb_next
+    return None
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith(_PACKAGE)
