@@ -227,6 +227,8 @@ def test_the_error_of_a_coroutine_shows_the_users_frames_only(make):
     with pytest.raises(ValueError, match="text") as caught:
         wait_for(make("fail", "text"))
     names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    if sys.version_info < (3, 11):
+        names.remove("_asked")  # of our frames one stays
     assert names[names.index("main") :] == ["main", "fail [in the worker]"]
 
 
