@@ -33,7 +33,11 @@ _SLICE = 0.002
 """Seconds for which items are gathered for one reply: slow items come one by one."""
 _MOST = 1024
 """Items in one reply."""
-_READ_AHEAD = (types.GeneratorType, types.AsyncGeneratorType, map, zip, filter)
+_CONTAINERS: tuple[Any, ...] = ([], (), {}, {}.values(), {}.items(), set(), "", "é", b"", range(0))
+_READ_AHEAD: tuple[type, ...] = (
+    *(types.GeneratorType, types.AsyncGeneratorType, map, zip, filter, reversed),
+    *(type(iter(container)) for container in _CONTAINERS),
+)
 """With `itertools`, what is read ahead unasked: a file or a cursor must not lose its place."""
 _FIXED = frozenset((type(None), bool, int, float, complex, str, bytes))
 """What cannot be filled anew."""
