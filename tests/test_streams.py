@@ -1082,3 +1082,20 @@ def test_nothing_is_left_of_streams(bridge):
     eventually(lambda: not bridge.refs(), "the release")
     assert threading.active_count() == before
     assert bridge.call("stream_things.live") == 0
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "list(range(3000))",
+        "tuple(range(3000))",
+        "'ab' * 1500",
+        "dict.fromkeys(range(3000))",
+        "set(range(3000))",
+    ],
+)
+def test_a_builtin_container_is_iterated_in_few_trips(bridge, made):
+    ref = bridge.options(fetch=False).call("eval", made)
+    before = bridge.status().calls
+    assert list(ref) == list(eval(made))
+    assert bridge.status().calls - before < 20
