@@ -205,6 +205,16 @@ def in_background(fn, *args):
     return future
 
 
+def linger():
+    """Pass the time in this thread's own code, until something raises.
+
+    In short sleeps: a signal that comes just before a long one would be seen at its end.
+    """
+    end = time.monotonic() + STUCK
+    while time.monotonic() < end:
+        time.sleep(0.005)
+
+
 def interrupt():
     """What the system does at Ctrl-C."""
     os.kill(os.getpid(), signal.SIGINT)
@@ -223,7 +233,9 @@ def interrupted(bridge, when, *gaps, send=interrupt, error=KeyboardInterrupt):
         if callable(moment):
             with contextlib.suppress(AssertionError):
                 eventually(lambda: over.is_set() or moment(), "the moment to interrupt", STUCK)
-            return not over.is_set()
+            # This thread runs when the main one lets go of the GIL, which is just before it waits:
+            # a signal then would be seen by plain Python code only when the wait is over.
+            return not over.wait(0.01)
         return not over.wait(moment)
 
     def run():

@@ -27,6 +27,7 @@ from steering import (
     in_flight,
     interrupt,
     interrupted,
+    linger,
 )
 
 import bridge_ext
@@ -48,6 +49,7 @@ def shared():
 def own():
     """A bridge of the test's own, which `local` is then: its worker may be ended."""
     with bridge_ext.Bridge() as bridge:
+        bridge.call("steered.same", 0)
         yield bridge
 
 
@@ -127,7 +129,7 @@ def test_an_interrupt_stops_whatever_the_code_waits_for(local, held, file, how, 
 @pytest.mark.parametrize("how", ["time.sleep", "loop", "subprocess.run"])
 def test_an_interrupt_stops_a_call_within_half_a_second(local, file, how):
     took = []
-    for turn in range(5):
+    for turn in range(3):
         started = file(f"started{turn}")
         with interrupted(local, started.exists) as sent:
             local.call("steered.hang", how, str(started))
@@ -320,7 +322,7 @@ def test_an_interrupt_of_this_threads_own_code_leaves_another_threads_call_alone
     call = in_background(local.call, "steered.wait_for", str(file("go")), str(file("started")))
     eventually(file("started").exists)
     with interrupted(local, lambda: True) as sent:
-        time.sleep(STUCK)
+        linger()
     assert at_once(sent)
     file("go").touch()
     assert call.result(STUCK) == "waited"
@@ -388,18 +390,17 @@ def test_interrupt_tells_of_a_call_that_does_not_stop_and_then_ends_its_worker(
     held.check_lost()
 
 
-@pytest.mark.usefixtures("own")
-def test_interrupt_with_no_call_does_nothing(local):
-    assert local.interrupt() is False
-    assert local.status().pid is None
-    held = Held(local)
+def test_interrupt_with_no_call_does_nothing(local, held):
+    with bridge_ext.Bridge() as fresh:
+        assert fresh.interrupt() is False
+        assert fresh.status().pid is None
     assert local.interrupt() is False
     held.check()
 
 
 def test_a_signal_with_no_call_is_pythons_own(local, held):
     with interrupted(local, lambda: True) as sent:
-        time.sleep(STUCK)
+        linger()
     assert at_once(sent)
     held.check()
 
@@ -604,7 +605,7 @@ def test_an_interrupt_of_an_async_stream_stops_it(local, held, growing):
 def test_an_interrupt_in_a_callbacks_own_code_cancels_the_outer_call(local, held, file):
     def slow():
         file("here").touch()
-        time.sleep(STUCK)
+        linger()
 
     with interrupted(local, file("here").exists) as sent:
         local.call("steered.call_back_and_touch", local.callback(slow), str(file("after")))
@@ -619,7 +620,7 @@ def test_a_callback_that_deals_with_an_interrupt_itself_goes_on(local, held, fil
     def slow():
         try:
             file("here").touch()
-            time.sleep(STUCK)
+            linger()
         except KeyboardInterrupt:
             seen.append("interrupted")
         return 7
@@ -727,7 +728,7 @@ def test_interrupt_by_another_thread_stops_a_call_whose_callback_runs(local, hel
 def test_an_interrupt_in_a_callback_of_a_stream_stops_it(local, held, file):
     def slow(_):
         file("here").touch()
-        time.sleep(STUCK)
+        linger()
 
     stream = local.stream("map", local.callback(slow), [1, 2])
     with interrupted(local, file("here").exists) as sent:
@@ -882,7 +883,7 @@ def test_an_interrupt_at_a_calls_end_gives_its_value_or_stops_it(local, held):
     for turn in range(60):
         try:
             value = local.call("steered.interrupt_caller", [turn, turn], (turn % 3) * 0.0003)
-            time.sleep(STUCK)
+            linger()
             pytest.fail("the interrupt was swallowed")
         except KeyboardInterrupt:
             value = [turn, turn]
@@ -897,7 +898,7 @@ def test_an_interrupt_with_the_reply_leaves_no_ref(local, held):
     for turn in range(30):
         try:
             made = local.new("steered.Interrupting", (turn % 3) * 0.0003)
-            time.sleep(STUCK)
+            linger()
         except KeyboardInterrupt:
             made = None
         del turn
@@ -913,7 +914,7 @@ def test_an_interrupt_and_the_workers_end_at_once(local):
         local.call("math.sqrt", 4)
         try:
             local.call("steered.interrupt_caller_and_die")
-            time.sleep(STUCK)
+            linger()
         except (KeyboardInterrupt, WorkerDiedError):
             try:
                 time.sleep(0.05)  # the signal, if the death was told first
@@ -924,11 +925,11 @@ def test_an_interrupt_and_the_workers_end_at_once(local):
 
 def test_an_interrupt_while_a_worker_starts_leaves_none_behind():
     """At any moment of a start: the call is interrupted, or what comes next is."""
-    for turn in range(16):
+    for turn in range(12):
         with bridge_ext.Bridge() as bridge:
-            with interrupted(bridge, turn * 0.008):
+            with interrupted(bridge, turn * 0.01):
                 bridge.call("math.sqrt", 4)
-                time.sleep(STUCK)
+                linger()
             assert bridge.call("math.sqrt", 9) == 3.0
 
 
@@ -939,7 +940,7 @@ def test_an_interrupt_while_a_bridge_closes_leaves_no_worker():
         try:
             with interrupted(bridge, turn * 0.0005):
                 bridge.close()
-                time.sleep(STUCK)
+                linger()
         finally:
             bridge.close()
         eventually(lambda: gone(pid), "the end of the worker")  # noqa: B023
@@ -950,7 +951,7 @@ def test_an_interrupt_of_a_restart_leaves_one_worker(local):
     for turn in range(10):
         with interrupted(local, turn * 0.008):
             local.restart()
-            time.sleep(STUCK)
+            linger()
         assert local.call("math.sqrt", 4) == 2.0
 
 
@@ -961,7 +962,7 @@ def test_an_interrupt_of_a_release_frees_no_less(local, held):
         with interrupted(local, turn * 0.0002):
             for ref in refs:
                 local.release(ref)
-            time.sleep(STUCK)
+            linger()
         for ref in refs:
             local.release(ref)
     held.check()
@@ -1120,7 +1121,7 @@ HANDLED = """
         bridge.call("steered.arm", "growing")
         signal.signal(signal.SIGINT, HANDLERS[sys.argv[1]])
         try:
-            value = bridge.call("steered.stall", 0.7)
+            value = bridge.call("steered.stall", 0.3)
         except BaseException as error:
             value = repr(error)
         print(value, seen)
@@ -1148,7 +1149,7 @@ def test_a_handler_of_the_scripts_own_decides(script, tmp_path, handler):
     process = script(HANDLED, handler)
     eventually(Growing(tmp_path / "growing").begun)
     process.interrupt()
-    assert process.finish(3).strip() == DECISIONS[handler]
+    assert process.finish(2.5).strip() == DECISIONS[handler]
 
 
 def test_an_interrupt_that_nobody_catches_ends_an_async_script_and_its_worker(script, tmp_path):
@@ -1184,7 +1185,7 @@ def test_an_interrupt_of_a_thread_that_waits_for_anothers_call_leaves_the_call_a
 
         with bridge_ext.Bridge() as bridge:
             bridge.call("steered.arm", "growing")
-            future = in_background(bridge.call, "steered.stall", 1.0)
+            future = in_background(bridge.call, "steered.stall", 0.5)
             try:
                 future.result(10)
             except KeyboardInterrupt:

@@ -36,7 +36,7 @@ from bridge_ext import (
 from bridge_ext.kernel.backends import stopping
 
 pytestmark = pytest.mark.timeout(60)
-SHORT = 0.15
+SHORT = 0.1
 """Seconds that calls are given here which take longer."""
 
 
@@ -52,6 +52,7 @@ def shared():
 def own():
     """A bridge of the test's own, which `local` is then: its worker may be ended."""
     with bridge_ext.Bridge() as bridge:
+        bridge.call("steered.same", 0)
         yield bridge
 
 
@@ -141,7 +142,7 @@ def test_a_timeout_stops_the_call_on_every_path(local, growing, held, path):
     assert growing.has_stopped(local)
 
 
-BOUND = ["call", "new", "attr", "method", "get", "set", "helper", "stream", "put", "fetch", "acall"]
+BOUND = ["call", "attr", "method", "put", "stream", "acall"]
 
 
 @pytest.mark.parametrize("path", BOUND)
@@ -377,7 +378,7 @@ def test_many_timeouts_at_any_moment_cost_nothing(local, held):
     """Each call gives its own value or is late, and no reply reaches another call."""
     random.seed(7)
     late, refs = [], local.status().refs
-    for turn in range(150):
+    for turn in range(80):
         try:
             with local.options(timeout=random.uniform(0.001, 0.02)):
                 pause = random.uniform(0, 0.02)
@@ -390,7 +391,7 @@ def test_many_timeouts_at_any_moment_cost_nothing(local, held):
                 assert [f.result() for f in futures] == [[turn, n] for n in range(4)]
         except CallTimeoutError as error:
             late.append(error.stopped)
-    assert len(late) > 20
+    assert len(late) > 10
     assert all(late)
     held.check()
     eventually(lambda: local.status().refs == refs and not in_flight(local), "the end of all")
@@ -399,7 +400,7 @@ def test_many_timeouts_at_any_moment_cost_nothing(local, held):
 def test_timeouts_of_many_threads_are_their_own(local, held):
     def work(number):
         late = []
-        for turn in range(20):
+        for turn in range(12):
             try:
                 with local.options(timeout=random.uniform(0.001, 0.03)):
                     pause = random.uniform(0, 0.006)
@@ -442,7 +443,7 @@ def test_what_stops_an_outer_call_stops_the_one_within_its_callback_first(
 ):
     def nested():
         with local.options(timeout=30):
-            return local.call("steered.stall", 2.5)
+            return local.call("steered.stall", 1.8)
 
     future = local.options(timeout=0.3 if how == "timeout" else 30).submit(
         "steered.call_back_and_touch", local.callback(nested), str(file("after"))
@@ -476,8 +477,12 @@ STUBBORN = {"GIL": "steered.hold_gil", "swallows": "steered.swallow"}
 
 
 @pytest.mark.parametrize("how", STUBBORN)
-def test_a_call_that_has_not_stopped_is_said_to_run_until_it_ends(local, held, file, how):
-    seconds = SHORT + GRACE + 1.0
+def test_a_call_that_has_not_stopped_is_said_to_run_until_it_ends(
+    local, held, file, how, monkeypatch
+):
+    if how == "swallows":  # the other shows how long it is
+        monkeypatch.setattr(stopping, "GRACE", 0.4)
+    seconds = SHORT + stopping.GRACE + 0.8
     with Late() as late, local.options(timeout=SHORT):
         local.call(STUBBORN[how], seconds, str(file("started")))
     assert late.runs_on()
@@ -497,7 +502,7 @@ def test_while_a_call_has_not_stopped_every_other_is_told_so(local, held, growin
     stream = local.stream("range", 10)
     made = {path: make(local) for path, (make, _) in PATHS.items()}
     with Late() as late, local.options(timeout=SHORT):
-        local.call("steered.hold_gil", 2.5, str(file("started")))
+        local.call("steered.hold_gil", 1.6, str(file("started")))
     assert late.runs_on()
     for path, (_, act) in PATHS.items():
         with pytest.raises(WorkerBusyError):
@@ -522,7 +527,7 @@ def test_while_a_call_has_not_stopped_every_other_is_told_so(local, held, growin
 def test_while_a_call_has_not_stopped_what_asks_nothing_of_the_worker_works(local, held, file):
     ref = local.put([1])
     with Late() as late, local.options(timeout=SHORT):
-        local.call("steered.hold_gil", 1.5, str(file("started")))
+        local.call("steered.hold_gil", 1.1, str(file("started")))
     assert late.runs_on()
     start = time.monotonic()
     assert "list" in repr(ref)
@@ -576,14 +581,16 @@ def test_an_interrupt_in_the_grace_of_a_timeout_is_an_interrupt(local, held, fil
 
 
 @pytest.mark.parametrize("how", STUBBORN)
-def test_with_kill_a_worker_that_has_not_stopped_is_ended(own, file, how):
+def test_with_kill_a_worker_that_has_not_stopped_is_ended(own, file, how, monkeypatch):
+    if how == "swallows":
+        monkeypatch.setattr(stopping, "GRACE", 0.4)
     held, pid = Held(own), own.status().pid
     with Late() as late, own.options(timeout=SHORT, kill=True):
         own.call(STUBBORN[how], 20, str(file("started")))
     error = late.error
     assert (error.timeout, error.ended, error.refs) == (SHORT, True, 2)
     assert set(error.sessions) == {"named", own_auto(own, error.sessions)}
-    assert SHORT + GRACE - 0.01 <= late.took < SHORT + GRACE + AT_ONCE
+    assert SHORT + stopping.GRACE - 0.01 <= late.took < SHORT + stopping.GRACE + AT_ONCE
     for text in ("timeout", "was ended", "2 refs", "'named'", "fresh worker"):
         assert text in str(error)
     eventually(lambda: gone(pid))
@@ -609,7 +616,7 @@ def test_with_kill_a_future_says_so_too(own, file):
 @pytest.mark.usefixtures("quick")
 def test_without_kill_a_future_says_that_its_call_runs_on(local, held, file):
     with local.options(timeout=SHORT):
-        future = local.submit("steered.hold_gil", 1.5, str(file("started")))
+        future = local.submit("steered.hold_gil", 1.1, str(file("started")))
     with Late() as late:
         future.result(STUCK)
     assert (late.error.stopped, late.error.ended) == (False, False)
@@ -622,7 +629,7 @@ def test_without_kill_a_future_says_that_its_call_runs_on(local, held, file):
 @pytest.mark.usefixtures("quick")
 def test_an_awaited_call_that_has_not_stopped_says_so(local, held, file):
     with Late() as late, local.options(timeout=SHORT):
-        asyncio.run(local.acall("steered.hold_gil", 1.5, str(file("started"))))
+        asyncio.run(local.acall("steered.hold_gil", 1.1, str(file("started"))))
     assert late.runs_on()
     with pytest.raises(WorkerBusyError):
         asyncio.run(local.acall("math.sqrt", 4))
@@ -634,7 +641,7 @@ def test_an_awaited_call_that_has_not_stopped_says_so(local, held, file):
 def test_calls_behind_one_that_does_not_stop_run_when_it_ends(local, held, file):
     """Those that were sent before it was known are neither lost nor refused."""
     bound = local.options(timeout=SHORT)
-    stubborn = in_background(bound.call, "steered.hold_gil", 1.5, str(file("started")))
+    stubborn = in_background(bound.call, "steered.hold_gil", 1.1, str(file("started")))
     eventually(file("started").exists)
     behind = in_background(local.call, "steered.same", 7)
     error = stubborn.exception(STUCK)
@@ -654,7 +661,7 @@ def test_with_kill_a_call_that_stops_keeps_its_worker(local, growing, held):
 @pytest.mark.usefixtures("quick")
 def test_with_kill_a_call_behind_one_that_does_not_stop_ends_nothing(local, held, file):
     """A call that waits is stopped by not starting it: there is no reason to end its worker."""
-    call = in_background(local.call, "steered.hold_gil", 1.5, str(file("started")))
+    call = in_background(local.call, "steered.hold_gil", 1.1, str(file("started")))
     eventually(file("started").exists)
     with Late() as late, local.options(timeout=SHORT, kill=True):
         local.call("steered.touch", str(file("ran")))
@@ -681,16 +688,6 @@ def local_size(ref):
 
 
 # ---------------------------------------------------------------- displays
-def test_a_display_that_takes_long_is_the_inert_text_and_stops(local, growing, held):
-    ref = local.new("steered.LateRepr")
-    start = time.monotonic()
-    shown = ref._repr_mimebundle_()
-    assert time.monotonic() - start < 2.0 + AT_ONCE
-    assert "LateRepr" in str(shown)
-    held.check()
-    assert growing.has_stopped(local)
-
-
 def test_a_display_behind_a_long_call_is_the_inert_text(local, held, file):
     ref = local.put([1, 2])
     call = in_background(local.call, "steered.wait_for", str(file("go")), str(file("started")))
@@ -705,7 +702,7 @@ def test_a_display_behind_a_long_call_is_the_inert_text(local, held, file):
 
 
 def test_a_display_of_what_does_not_stop_raises_nothing_and_is_told_later(local, held, file):
-    ref = local.new("steered.StubbornRepr", 3.5)
+    ref = local.new("steered.StubbornRepr", 3.0)
     start = time.monotonic()
     shown = ref._repr_mimebundle_()
     assert time.monotonic() - start < 2.0 + AT_ONCE
