@@ -66,7 +66,7 @@ class Client(Raising, Supervisor):
 
     def _heard(self, call: Call, options: Options, forced: Session | None, scope: Scope) -> Any:
         """A call that somebody is told of."""
-        telling = Telling(self.sessions, call, scope.label)
+        telling = self.telling(call, options, forced, scope)
         error: BaseException | None = None
         try:
             return self._request(call, options, forced, scope)
@@ -101,6 +101,16 @@ class Client(Raising, Supervisor):
             if body[0] == 0:
                 return body[1]
             self.unsettled(body, call, session)
+
+    def telling(
+        self, call: Call, options: Options, forced: Session | None, scope: Scope
+    ) -> Telling:
+        """The events of a call; nothing is made for them."""
+        lease = scope.leases.get(self.key)
+        session = forced or (lease.session if lease is not None and lease.session.live else None)
+        session = call.target.session if call.target is not None else session
+        session_id = options.session or (session.id if session is not None else "")
+        return Telling(self.sessions, call, scope.label, session_id)
 
     def surroundings(self, call: Call) -> tuple[Options, Session | None, Scope]:
         """What is in force where a call is made: options, named session, scope."""

@@ -59,7 +59,7 @@ class Journey:
         client, call = self._client, self._call
         options, forced, scope = self._surroundings
         if client.sessions.heard and self._telling is None:
-            self._telling = Telling(client.sessions, call, scope.label)
+            self._telling = client.telling(call, options, forced, scope)
         self._incarnation = incarnation = client.connect()
         self._session, self._lease = client.where(call, options, forced, scope)
         client.encode(call, options, self._session, forced, scope, incarnation)

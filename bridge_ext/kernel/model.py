@@ -243,12 +243,14 @@ class CallStarted:
         number: pairs it with its CallEnded.
         call: what is called, as text: "math.sqrt", "DataFrame.head".
         cell: where it is made.
+        session_id: the session it runs in, or "" if that is made for it.
         at: seconds since the epoch.
     """
 
     number: int
     call: str
     cell: str
+    session_id: str
     at: float
 
 

@@ -20,11 +20,11 @@ class Telling:
 
     __slots__ = ("_begun", "_call", "_cell", "_manager", "_number")
 
-    def __init__(self, manager: SessionManager, call: Call, cell: str) -> None:
+    def __init__(self, manager: SessionManager, call: Call, cell: str, session_id: str) -> None:
         self._manager, self._call, self._cell = manager, call, cell
         self._number = next(_numbers)
         self._begun = time.monotonic()
-        manager.tell(CallStarted(self._number, call.text, cell, time.time()))
+        manager.tell(CallStarted(self._number, call.text, cell, session_id, time.time()))
         manager.publish()
 
     def ended(self, error: BaseException | None) -> None:
