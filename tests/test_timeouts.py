@@ -431,12 +431,6 @@ def test_a_timeout_of_a_call_within_a_callback_leaves_the_outer_call(local, grow
     assert growing.has_stopped(local)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a call that is not on top of the worker's stack is stopped when it is, and those above "
-    "it are not stopped for it",
-)
 @pytest.mark.parametrize("how", ["timeout", "cancel"])
 def test_what_stops_an_outer_call_stops_the_one_within_its_callback_first(
     local, growing, held, file, how

@@ -15,7 +15,7 @@ from ..wire.heads import ask_head
 from . import interrupts
 from .base import NEVER, Interrupted, Request
 from .flights import Flight, Wanted
-from .stopping import Happening
+from .stopping import Happening, Phase
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Answers:
             self._give_up(wanted.frame)
             if not flight.id:
                 raise Interrupted(error) from None
-            self._steering.happens(flight, Happening.INTERRUPT, error)
+            self._interrupted(flight, error)
             return
         finally:
             flight.held = flight.held or interrupts.hold()
@@ -116,11 +116,17 @@ class Answers:
             answer = self._run(wanted, flight)
         except KeyboardInterrupt as error:
             self._give_up(wanted.frame)
-            self._steering.happens(flight, Happening.INTERRUPT, error)
+            self._interrupted(flight, error)
             return
         finally:
             self._board.answered(flight)
         self._send(wanted.frame, *answer)
+
+    def _interrupted(self, flight: Flight, error: KeyboardInterrupt) -> None:
+        """A callback was interrupted: by the user, or because its call is being stopped."""
+        course = flight.course
+        if course is None or course.phase not in (Phase.LATE, Phase.CALLED_OFF):
+            self._steering.happens(flight, Happening.INTERRUPT, error)
 
     def _run(self, wanted: Wanted, flight: Flight) -> tuple[bytes, list[Buffer]]:
         """Run it in the context of the call that it was asked within."""

@@ -101,6 +101,9 @@ class Steering:
                 course.error = error
             action = course.happens(what)
         if action is Action.CANCEL:
+            for inner in tuple(flight.inner or ()):  # calls within its callbacks are stopped first
+                if inner.id and inner.course is None:
+                    self.happens(inner, Happening.INTERRUPT)
             self._cancel(flight.id, lambda: self._land(flight, Reply(_CANCELLED, [])))
         elif action is Action.TELL:
             self._output.tell(flight.request, _told(flight.request.text, self.cost()))
