@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import dataclasses
 import gc
+import inspect
 import os
 import signal
 import sys
@@ -658,6 +659,22 @@ def test_nesting_too_deep_is_an_error_and_harms_nothing(bridge):
         fn(0)
     assert bridge.call("math.sqrt", 4) == 2.0
     assert bridge.call(run("apply"), bridge.callback(lambda: 5)) == 5
+
+
+def test_wherever_the_stack_ends_here_the_worker_does_not_wait_for_an_answer(local):
+    def fn(depth):
+        return local.call("eval", "f(d)", {"f": local.callback(fn), "d": depth + 1})
+
+    before = sys.getrecursionlimit()
+    used = len(inspect.stack())
+    for limit in range(used + 300, used + 400, 4):
+        sys.setrecursionlimit(limit)
+        try:
+            with pytest.raises((RecursionError, BridgeError)):
+                fn(0)
+        finally:
+            sys.setrecursionlimit(before)
+        assert local.call("math.sqrt", 4) == 2.0
 
 
 @pytest.mark.parametrize("how", OUTER)

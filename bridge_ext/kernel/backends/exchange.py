@@ -17,7 +17,7 @@ from ..wire.framing import Kind
 from ..wire.heads import ask_head, reply_head
 from . import interrupts
 from .answers import NO_REQUEST, Answers
-from .base import NEVER, Busy, Died, Interrupted, Reply, TimedOut
+from .base import NEVER, Busy, Died, Interrupted, Late, Reply, TimedOut
 from .board import Board
 from .displays import Displays
 from .flights import Flight, Orphan
@@ -199,7 +199,12 @@ class Exchange:
     def tick_in_background(self) -> None:
         """Look at the deadlines of those who have no thread, and at what was told to stop."""
         for flight in self.board.passive():
-            if flight.course is not None or not isinstance(flight.waiting, Orphan):
+            orphaned = isinstance(flight.waiting, Orphan)
+            if orphaned and flight.course is None and flight.request.late is Late.STOP:
+                # Its wait ended by an error of this process, such as a RecursionError: nobody
+                # will answer what the call asks, so it must not go on waiting.
+                self.steering.happens(flight, Happening.INTERRUPT)
+            if flight.course is not None or not orphaned:
                 try:
                     self.steering.tick(flight)
                 except (TimedOut, Interrupted) as error:
