@@ -51,8 +51,9 @@ class CallFuture(concurrent.futures.Future[Any]):
         """Stop the call; True if it had not ended."""
         if not super().cancel():
             return False
-        if self._journey is not None:
-            self._journey.cancel()
+        journey, self._journey = self._journey, None  # which holds the arguments
+        if journey is not None:
+            journey.cancel()
         return True
 
     def running(self) -> bool:
