@@ -715,6 +715,11 @@ def test_items_that_were_not_taken_are_freed_with_their_stream(bridge):
     assert bridge.call("stream_things.live") == 0
 
 
+@pytest.mark.parametrize("how", ["numbers", "later"])
+def test_a_stream_weighs_what_its_object_does(bridge, how):
+    assert 0 < bridge.info(bridge.call(f"stream_things.{how}", 9)).nbytes < 10_000
+
+
 # ---------------------------------------------------------------- sessions
 def test_a_stream_and_its_items_belong_to_the_session_of_the_call(bridge):
     def of(ref):
