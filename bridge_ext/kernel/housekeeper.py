@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TICK = 0.25
 """Seconds between looks at what cannot wake a thread: finalizers, and owners that have ended."""
+_LOOKS = 1_000
+"""Looks, 0.02 s apart, for the end of the calls on a dead connection: a callback that closes its
+own bridge ends only when `stop` has given up waiting for this thread."""
 _log = logging.getLogger("bridge_ext")
 
 
@@ -109,7 +112,7 @@ class Housekeeper:
 
     def _free(self, *, wait: bool) -> None:
         pause = threading.Event()
-        for _ in range(100 if wait else 1):
+        for _ in range(_LOOKS if wait else 1):
             self._retired = [c for c in self._retired if not _freed(c)]
             if not self._retired or not wait:
                 return
