@@ -19,6 +19,7 @@ import builtins
 import importlib
 import linecache
 import os
+import stat
 import sys
 import tokenize  # noqa: F401 - linecache wants it later, when a user's file could be found first
 from functools import lru_cache
@@ -265,22 +266,33 @@ def _signed(value: int) -> bytes:
 _sources: dict[str, int] = {}
 """Names under which lines of the other side are known to linecache; at most _SOURCES."""
 _SOURCES = 100
+_LARGEST = 16 << 20
+"""Bytes of a file that is read for a line of it; no source is as large."""
 _LONGEST = 20_000
 """Lines of a file that the other side has and this one has not."""
 
 
 def _source(filename: str, number: int, line: str, place: str) -> str:
     """The name under which a line can be read here: the file's own, if it reads the same here."""
-    if filename in linecache.cache or os.path.isfile(filename):
+    if filename in linecache.cache or _is_readable(filename):
         here = _line(filename, number)
         if here == line or (here and not line):
             return filename
-    elif not line:
+    elif not line and not os.path.exists(filename):
         return filename
     shown = f"<{place}: {filename}>"  # as names of no files are written, or pdb makes it a path
     if line and 0 < number <= _LONGEST:
         _remember(shown, number, line)
     return shown
+
+
+def _is_readable(filename: str) -> bool:
+    """Whether it is a file that may be read for a line: no pipe, and none of somebody's data."""
+    try:
+        status = os.stat(filename)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= _LARGEST
 
 
 def _remember(shown: str, number: int, line: str) -> None:
