@@ -100,6 +100,7 @@ def test_a_cancelled_future_ends_once(local, eventually):
     future = local.submit("time.sleep", 60)
     assert future.cancel()
     eventually(lambda: not local._remote.incarnation.connection.in_flight, "the end of it")
+    eventually(lambda: calls(events)[0][1], "being told of it")
     ((_, end),) = calls(events)
     assert end.error.startswith("CancelledError")
 
