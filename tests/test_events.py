@@ -105,6 +105,13 @@ def test_a_cancelled_future_ends_once(local, eventually):
     assert end.error.startswith("CancelledError")
 
 
+def test_a_future_that_cannot_be_sent_ends_with_its_error(bridge, heard):
+    with pytest.raises(bridge_ext.EncodeError):
+        bridge.submit("len", threading.Lock())
+    ((_, end),) = calls(heard)
+    assert end.error.startswith("EncodeError: args[0]")
+
+
 def test_sessions_are_told_of(bridge, heard):
     bridge.session("shared")
     bridge.release("shared")

@@ -47,6 +47,7 @@ class Journey:
         self._client, self._call, self._arrived, self.asked = client, call, arrived, run
         self._surroundings = client.surroundings(call)
         self._telling: Telling | None = None
+        self._told = False
         self._cancel: Callable[[], None] | None = None
         self._cancelled = False
 
@@ -56,10 +57,18 @@ class Journey:
         Raises:
             BridgeError: before anything was sent.
         """
+        if self._client.sessions.heard and not self._told:
+            self._told = True
+            self._telling = self._client.telling(self._call, *self._surroundings)
+        try:
+            self._depart()
+        except BaseException as error:
+            self._tell(error)
+            raise
+
+    def _depart(self) -> None:
         client, call = self._client, self._call
         options, forced, scope = self._surroundings
-        if client.sessions.heard and self._telling is None:
-            self._telling = client.telling(call, options, forced, scope)
         self._incarnation = incarnation = client.connect()
         self._session, self._lease = client.where(call, options, forced, scope)
         client.encode(call, options, self._session, forced, scope, incarnation)
@@ -76,9 +85,7 @@ class Journey:
     def cancel(self) -> None:
         """Have the worker stop the call; nothing arrives any more."""
         self._cancelled = True
-        telling, self._telling = self._telling, None
-        if telling is not None:
-            telling.ended(CancelledError())
+        self._tell(CancelledError())
         if self._cancel is not None:
             self._cancel()
 
@@ -138,7 +145,13 @@ class Journey:
         self._lease = None
         self._arrived(value, error)
         if self._telling is not None:
-            _settling.run(partial(self._telling.ended, error))
+            _settling.run(partial(self._tell, error))
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Tell of the end, once."""
+        telling, self._telling = self._telling, None
+        if telling is not None:
+            telling.ended(error)
 
 
 class _Queue:
