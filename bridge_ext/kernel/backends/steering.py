@@ -65,7 +65,7 @@ class Steering:
         course = flight.course
         if course is not None:
             if course.grace_over and self.happens(flight, Happening.GRACE) is Action.GIVE_UP:
-                if self._board.running() is not flight:
+                if not flight.answering and self._board.running() is not flight:
                     raise TimedOut(stopped=True)  # it waits behind another, and will not start
                 self._board.stuck = flight
                 raise TimedOut(stopped=False)
