@@ -1,7 +1,10 @@
-"""A real JupyterLab in a real Chromium: the fixtures `lab` and `notebook`.
+"""A real JupyterLab and Notebook 7 in a real Chromium: the fixtures `lab` and `notebook`.
 
 A test module asks for them with `pytest_plugins = ["browser"]`, marks its tests with `browser`,
-and imports nothing from here. What a notebook can do is in `pages.py`.
+and imports nothing from here. What a notebook can do is in `pages.py`. It is opened in JupyterLab
+unless a test says where, by a key of `apps.APPS`:
+
+    @pytest.mark.parametrize("notebook", ["lab", "notebook 7"], indirect=True)
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 import chromium
 import psutil
 import pytest
+from apps import APPS, LAB
 from conftest import eventually
 from kernels import ROOT, TRACKED
 from pages import ARTIFACTS, PATIENCE, Notebook, pictures
@@ -36,9 +40,14 @@ SETTINGS = {
     },
 }
 
+THEME = "settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+
 
 class Lab:
-    """A JupyterLab server with files of its own, and a Chromium; a context manager."""
+    """A server of JupyterLab and Notebook 7 with files of its own, and a Chromium.
+
+    A context manager.
+    """
 
     def __init__(self, directory):
         self._directory = directory
@@ -65,6 +74,7 @@ class Lab:
             "--port=0",
             f"--ServerApp.root_dir={self._root}",
             "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
         ]
         server = subprocess.Popen(
             command + options,
@@ -123,7 +133,7 @@ class Lab:
             return json.loads(reply.read() or "null")
 
     @contextmanager
-    def notebook(self, name):
+    def notebook(self, name, app=LAB):
         """An empty notebook in a page of its own; its kernel ends with the block."""
         directory = self._root / name
         directory.mkdir()
@@ -133,12 +143,17 @@ class Lab:
             stack.callback(self._end_kernels)
             page = self._browser.new_page()
             stack.callback(page.close)
-            notebook = Notebook(page, directory, self._url)
+            notebook = Notebook(page, APPS[app], directory, self._url)
             stack.callback(notebook.screenshot, "end")
-            workspace = f"{self._url}lab/workspaces/{name}?token={TOKEN}"
-            notebook.open(workspace, f"{name}/notebook.ipynb")
+            stack.callback(self._forget_theme)
+            address = APPS[app].page.format(name=name, path=notebook.path)
+            notebook.open(f"{self._url}{address}?token={TOKEN}")
             yield notebook
         assert notebook.problems == []
+
+    def _forget_theme(self):
+        """The next page has the theme that is the default."""
+        (self._directory / THEME).unlink(missing_ok=True)
 
     def _end_kernels(self):
         for kernel in self._ask("GET", "api/kernels"):
@@ -208,8 +223,9 @@ def lab(tmp_path_factory, artifacts):
 @pytest.fixture
 def notebook(lab, request):
     """A fresh notebook with a kernel of its own, in a page of its own."""
+    app = getattr(request, "param", LAB)
     name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
-    with lab.notebook(name) as notebook:
+    with lab.notebook(name, app) as notebook:
         yield notebook
 
 

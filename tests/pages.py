@@ -1,4 +1,4 @@
-"""A notebook in a page of JupyterLab: typed into, clicked and read as a user does.
+"""A notebook in a page of JupyterLab or Notebook 7: typed into, clicked and read as a user does.
 
 The words are those of `kernels.py`: `send` starts a cell, `wait` waits for it, `run` expects
 success and `fail` an error.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from apps import UNCOVERED, WATCH, steps
+from axe_playwright_python.sync_playwright import Axe
 from conftest import eventually
 from kernels import ROOT
 
@@ -19,40 +21,6 @@ ARTIFACTS = Path(ROOT) / ".artifacts"
 pictures = []
 """The files of the pictures of this run."""
 
-# How a notebook is opened. Typing before all of this is true runs nothing, silently.
-# (Playwright waits for a promise, but takes any value of it for true.)
-READY = (
-    "() => !!window.jupyterapp",
-    "async () => { await window.jupyterapp.restored; return true; }",
-    """async path => {
-        window.panel = await window.jupyterapp.commands.execute('docmanager:open', {path});
-        await window.panel.context.ready;
-        await window.panel.sessionContext.ready;
-        await window.panel.sessionContext.session.kernel.info;
-        return true;
-    }""",
-    "() => document.getElementById('jupyterlab-splash') === null",
-)
-WATCH = """() => {
-    window.executions = [];  // of {cell, request, status, idle}
-    window.restarts = 0;
-    const session = window.panel.sessionContext.session;
-    session.anyMessage.connect((_, {msg, direction}) => {
-        const type = msg.header.msg_type;
-        const of = window.executions.find(e => e.request === msg.parent_header.msg_id);
-        if (direction === 'send' && type === 'execute_request') {
-            const cell = msg.metadata.cellId;
-            window.executions.push({cell, request: msg.header.msg_id, status: null, idle: false});
-        } else if (of && type === 'execute_reply') {
-            of.status = msg.content.status;
-        } else if (of && type === 'status' && msg.content.execution_state === 'idle') {
-            of.idle = true;
-        }
-    });
-    session.statusChanged.connect((_, status) => {
-        window.restarts += status === 'restarting' || status === 'autorestarting';
-    });
-}"""
 CELL = "window.panel.content.widgets[index].model"
 SOURCE = f"([index, code]) => {CELL}.sharedModel.getSource() === code"
 SENT = f"index => window.executions.some(e => e.cell === {CELL}.id)"
@@ -65,6 +33,9 @@ RESTARTED = """before => {
     const {kernel} = window.panel.sessionContext.session;
     return window.restarts > before && kernel.status === 'idle';
 }"""
+KERNEL = "window.panel.sessionContext.session.kernel.id"
+CHANGE_THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+THEME = f"name => document.body.dataset.jpThemeName === name && ({UNCOVERED})()"
 
 
 class Cell:
@@ -77,6 +48,7 @@ class Cell:
         self.element = notebook.page.locator(".jp-Notebook .jp-Cell").nth(index)
         self.editor = self.element.locator(".cm-content")
         self.output = self.element.locator(".jp-Cell-outputArea")
+        self.widget = self.output.locator(".jp-OutputArea-output.lm-Panel > *")
 
     @property
     def done(self):
@@ -132,36 +104,58 @@ class Notebook:
     Attributes:
         page: Playwright's, for what has no method here.
         directory: where the kernel runs; it holds the module `tracked` of `kernels.py`.
+        path: of its file, below the server's root.
         problems: errors of the page, and what it asked of other hosts: a test must end with none.
     """
 
-    def __init__(self, page, directory, url):
+    def __init__(self, page, app, directory, url):
         from playwright.sync_api import TimeoutError
 
         self.page = page
         self.directory = directory
+        self.path = f"{directory.name}/notebook.ipynb"
         self.problems = []
+        self._app = app
         self._url = url
         self._late = TimeoutError
         self._count = 0
         page.on("console", self._console)
-        page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        page.on("pageerror", self._raised)
         page.on("requestfailed", self._failed)
 
     def _console(self, message):
         if message.type == "error":
             self.problems.append(f"console: {message.text}")
 
+    def _raised(self, error):
+        if error.message not in self._app.excused:
+            self.problems.append(f"page error: {error}")
+
     def _failed(self, request):
         if not request.url.startswith(self._url):
             self.problems.append(f"request to {request.url}")
 
-    def open(self, lab, path):
-        """Go to an address of JupyterLab, open a file there, and wait until its kernel is ready."""
-        self.page.goto(lab)
-        for step in READY:
-            self._until(step, path, f"the page being ready: {step}")
+    def open(self, address):
+        """Go to its page, and wait until its kernel is ready."""
+        self.page.goto(address)
+        self._ready()
+
+    def _ready(self):
+        for step in steps(self._app):
+            self._until(step, self.path, f"the page being ready: {step}")
         self.page.evaluate(WATCH)
+
+    def save(self):
+        """Save it, as Ctrl+S does."""
+        self.page.evaluate("window.panel.context.save()")
+
+    def reload(self):
+        """Save it and reload the page; ready again when this returns, with the same kernel."""
+        self.save()
+        kernel = self.page.evaluate(KERNEL)
+        self.page.reload()
+        self._ready()
+        assert self.page.evaluate(KERNEL) == kernel
 
     def _until(self, true, argument, what):
         try:
@@ -249,6 +243,30 @@ class Notebook:
         self.click("notebook:restart-kernel")
         self.page.locator(".jp-Dialog .jp-mod-accept").click()
         self._until(RESTARTED, before, "the new kernel")
+
+    # ------------------------------------------------------------ how it looks
+    def theme(self, *, dark):
+        """Switch to the light or the dark theme; it is there when this returns."""
+        name = f"JupyterLab {'Dark' if dark else 'Light'}"
+        self.page.evaluate(CHANGE_THEME, name)
+        self._until(THEME, name, f"the theme {name}")
+
+    def resize(self, width):
+        """Make the window so many CSS pixels wide."""
+        self.page.set_viewport_size({**self.page.viewport_size, "width": width})
+        self._until("width => window.innerWidth === width", width, f"a width of {width}")
+
+    def axe(self, selector):
+        """What axe-core finds wrong within the elements of a selector, if serious or critical.
+
+        One text each: the rule, what it says, and the elements.
+        """
+        found = Axe().run(self.page, context=selector).response["violations"]
+        return [
+            f"{rule['id']}: {rule['help']}: {[node['html'] for node in rule['nodes']]}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
 
     # ------------------------------------------------------------ files
     def file(self, name):
