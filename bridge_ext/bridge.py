@@ -27,8 +27,10 @@ from .sessions import Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .inspecting import Inspection
     from .kernel.backends.base import Backend
     from .kernel.model import Event, HelperInfo, WorkerInfo
+    from .widgets.inspector import Inspector
 
 _RELOADING = "bridge_ext.kernel.worker.reloading"
 """The module that loads modules again, in the worker."""
@@ -89,6 +91,8 @@ class Bridge(Sessions):
         )
         self._client.show = show
         self._holders: inspection.Holders = inspection.python_code
+        self._marks: Callable[[], Mapping[str, str]] = dict
+        self._inspection: Inspection | None = None
 
     # ------------------------------------------------------------ modules, options, helpers
     def module(self, name: str) -> Module:
@@ -171,6 +175,19 @@ class Bridge(Sessions):
         """The worker: its pid, what it does, its memory, what it holds."""
         return inspection.status(self._remote)
 
+    def inspect(self) -> Inspector:
+        """What is held, live: a widget with sessions, refs, memory, and buttons to release them.
+
+        It goes on while a cell runs. Where no widget can show (a terminal, a page made of the
+        notebook) the same is shown as tables. A cell that is run again takes its inspector's place.
+        """
+        _ = self._remote  # raises if it is closed
+        if self._inspection is None:
+            from .inspecting import Inspection
+
+            self._inspection = Inspection(self)
+        return self._inspection.inspector()
+
     def interrupt(self) -> bool:
         """Stop the call that runs in the worker; whether one ran.
 
@@ -241,6 +258,9 @@ class Bridge(Sessions):
     def close(self) -> None:
         """Release everything and end the worker; returns when it is reaped."""
         self._client.close()
+        inspection = self._inspection
+        if inspection is not None:
+            inspection.close("the bridge was closed")
 
     def __enter__(self) -> Bridge:
         _ = self._remote  # raises if it is closed

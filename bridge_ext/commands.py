@@ -74,6 +74,23 @@ def call_parser(command: str) -> Parser:
     return parser
 
 
+def listing_parser(command: str) -> Parser:
+    """`%bridge sessions` and `refs`."""
+    what = "sessions" if command == "sessions" else "refs of one session, or of all"
+    words = "" if command == "sessions" else " [ID]"
+    parser = Parser(
+        prog=f"bridge {command}",
+        usage=f"%%bridge {command} [-l]{words}",
+        description=f"List the {what}.",
+    )
+    parser.add_argument(
+        "-l", "--times", action="store_true", help="also how old and how long idle they are"
+    )
+    if command == "refs":
+        parser.add_argument("id", metavar="ID", nargs="?", help="a session's id")
+    return parser
+
+
 def release_parser() -> Parser:
     """`%bridge release`."""
     parser = Parser(

@@ -51,8 +51,10 @@ def unload(shell: InteractiveShell) -> None:
 class _Home(threading.local):
     """The sticky session of a shell's thread: subshells have threads of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self, everywhere: list[weakref.ref[context.Sticky]]) -> None:
         self.sticky = context.Sticky()
+        everywhere[:] = [ref for ref in everywhere if ref() is not None]
+        everywhere.append(weakref.ref(self.sticky))
 
 
 class _Running:
@@ -86,8 +88,10 @@ class Extension:
             self._forget_magics()
             raise
         self.bridge._holders = Holders(shell)
+        self.bridge._marks = self.marks
         self.bridge._client.show = partial(publish, shell)
-        self._home = _Home()
+        self._stickies: list[weakref.ref[context.Sticky]] = []
+        self._home = _Home(self._stickies)
         self._running: dict[int, _Running] = {}
         self._releases: weakref.WeakKeyDictionary[context.Scope, list[str]] = (
             weakref.WeakKeyDictionary()
@@ -170,6 +174,7 @@ class Extension:
         scope = self._scope(begun=False)
         if outer is not None:  # a cell within a cell, such as the body of %%capture
             scope.entered.update(outer.entered)
+        scope.cell_id = getattr(info, "cell_id", None)
         self._running[id(info)] = _Running(scope, nested=outer is not None)
 
     def post_run_cell(self, result: ExecutionResult) -> None:
@@ -181,6 +186,8 @@ class Extension:
         self._end(running)
         del running  # or it would hold the scope that is to be released now
         self.bridge._client.flush()
+        if self.bridge._inspection is not None:
+            self.bridge._inspection.nudge()
 
     def _end_loading(self) -> None:
         loading, self._loading = self._loading, None
@@ -245,3 +252,16 @@ class Extension:
         """The id of the named session in force, if there is one; makes nothing."""
         session = context.in_force(self.bridge._client.key, context.here())
         return session.id if session is not None else None
+
+    def marks(self) -> dict[str, str]:
+        """A word for each session that is in force in a shell or a running cell, by its id."""
+        key = self.bridge._client.key
+        stickies = [sticky for ref in list(self._stickies) if (sticky := ref()) is not None]
+        found = {s.sessions[key].id: "in force" for s in stickies if key in s.sessions}
+        for scope in [running.scope for running in list(self._running.values())]:
+            lease, entered = scope.leases.get(key), scope.entered.get(key)
+            if lease is not None:
+                found[lease.session.id] = "running"
+            if entered is not None:
+                found[entered.id] = "in force"
+        return found

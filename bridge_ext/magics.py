@@ -20,6 +20,7 @@ from .commands import (
     HelpShown,
     Parser,
     call_parser,
+    listing_parser,
     release_parser,
     session_parser,
     split_options,
@@ -28,15 +29,15 @@ from .kernel.errors import BridgeUsageError, SessionNotFoundError
 from .kernel.handles import Ref
 from .kernel.surface import surface
 from .kernel.wire.limits import INLINE_LIMIT
+from .widgets.listing import title
 from .widgets.tables import (
     Table,
     helpers_table,
     refs_table,
-    session_name,
     sessions_table,
-    size,
     status_table,
 )
+from .widgets.units import size
 from .words import arguments, split
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from .bridge import Bridge as BridgeObject
     from .extension import Extension
+    from .widgets.inspector import Inspector
 
 _COMMANDS = (
     "call",
@@ -54,6 +56,7 @@ _COMMANDS = (
     "release",
     "helpers",
     "status",
+    "inspect",
     "interrupt",
     "restart",
     "traceback",
@@ -61,7 +64,7 @@ _COMMANDS = (
 
 
 _CALLS = ("call", "new", "attr")
-_PARSED = (*_CALLS, "release")
+_PARSED = (*_CALLS, "release", "sessions", "refs")
 _HELP = {"-h", "--help"}
 
 
@@ -117,11 +120,12 @@ class Bridge(Magics):
         %bridge call [-s ID] [-t SECONDS] [-f] PATH [WORD ...]   call a function
         %bridge new PATH [WORD ...]                make an instance, as a ref
         %bridge attr PATH                          read a module attribute
-        %bridge sessions                           what sessions exist
-        %bridge refs [ID]                          what refs exist
+        %bridge sessions [-l]                      what sessions exist; -l: also ages
+        %bridge refs [-l] [ID]                     what refs exist
         %bridge release NAME ... | --all           free refs and sessions
         %bridge helpers                            what helpers are registered
         %bridge status                             the worker
+        %bridge inspect                            what is held, live, with buttons to release it
         %bridge interrupt                          stop what runs in the worker
         %bridge restart                            end the worker and start a fresh one
         %bridge traceback                          the last error of the worker, with every frame
@@ -211,14 +215,13 @@ class Bridge(Magics):
         return name
 
     def _sessions(self, words: list[str]) -> Table:
-        _none("sessions", words)
-        return sessions_table(self._bridge.sessions(), self.extension.named_in_force())
+        times = listing_parser("sessions").parse_args(words).times
+        return sessions_table(self._bridge.sessions(), self.extension.named_in_force(), times=times)
 
     def _refs(self, words: list[str]) -> Table:
-        if len(words) > 1:
-            raise BridgeUsageError(f"%bridge refs: give one session, not {words!r}")
-        names = {s.id: session_name(s) for s in self._bridge.sessions()}
-        return refs_table(self._bridge.refs(*words), names)
+        given = listing_parser("refs").parse_args(words)
+        names = {s.id: title(s) for s in self._bridge.sessions()}
+        return refs_table(self._bridge.refs(given.id), names, times=given.times)
 
     def _helpers(self, words: list[str]) -> Table:
         _none("helpers", words)
@@ -227,6 +230,10 @@ class Bridge(Magics):
     def _status(self, words: list[str]) -> Table:
         _none("status", words)
         return status_table(self._bridge.status())
+
+    def _inspect(self, words: list[str]) -> Inspector:
+        _none("inspect", words)
+        return self._bridge.inspect()
 
     def _interrupt(self, words: list[str]) -> None:
         _none("interrupt", words)

@@ -626,8 +626,9 @@ def test_expiry_is_announced_without_any_call(books):
 def test_control_says_what_is_held(books):
     ref = books.new("builtins.list", [1, 2, 3])
     assert books.control("ping") == [0, True]
-    status, (busy, since, calls, held) = books.control("status")
+    status, (busy, since, calls, held, nbytes, start) = books.control("status")
     assert (status, busy, since, calls, held) == (0, None, 0.0, 1, 1)
+    assert 0 < nbytes < start
     status, [(session, generation, refs, nbytes, idle, flying)] = books.control("sessions")
     assert (session, generation, refs, flying) == ("s", 1, 1, 0)
     assert nbytes > 0
@@ -688,7 +689,7 @@ def test_control_answers_while_a_call_runs(books, gate):
     call = InThread(books.run, gate.READ, gate=gate.path)
     gate.reached()
     assert books.connection.in_flight == 1
-    status, (busy, since, calls, held) = books.control("status")
+    status, (busy, since, calls, held, *_) = books.control("status")
     assert (status, busy, calls, held) == (0, "builtins.eval", 2, 1)
     assert since >= 0
     status, [row] = books.control("sessions")

@@ -27,12 +27,13 @@ LOADED_BY_IMPORT = {"bridge_ext"}
 LAYERS = {
     "bridge_ext.kernel.errors": {"model"},
     "bridge_ext.kernel.model": {"errors"},
+    "bridge_ext.kernel.snapshot": {"model"},
     "bridge_ext.kernel.wire": {"errors", "model"},
     "bridge_ext.kernel.worker": {"errors", "wire"},
     "bridge_ext.kernel.backends": {"errors", "model", "wire"},
-    "bridge_ext.kernel": {"errors", "model", "wire", "backends"},
-    "bridge_ext.widgets": {"errors", "model"},
-    "bridge_ext": {"errors", "model", "wire", "backends", "kernel", "widgets"},
+    "bridge_ext.kernel": {"errors", "model", "snapshot", "wire", "backends"},
+    "bridge_ext.widgets": {"errors", "model", "snapshot"},
+    "bridge_ext": {"errors", "model", "snapshot", "wire", "backends", "kernel", "widgets"},
 }
 # The in-process backend is a worker; it loads the worker's code when it starts one.
 EXCEPTIONS = {("bridge_ext.kernel.backends.memory", "worker")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from types import MappingProxyType
 from xml.etree import ElementTree
 
@@ -11,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge_ext import HelperInfo, RefInfo, SessionInfo, Status, WorkerInfo
+from bridge_ext.widgets.listing import title
 from bridge_ext.widgets.tables import (
     Table,
     helpers_table,
     refs_table,
-    session_name,
     sessions_table,
-    size,
     status_table,
 )
+from bridge_ext.widgets.units import size
 
 
 def session(id="shared", kind="named", **changes):
@@ -155,8 +156,8 @@ def test_no_sessions():
 
 def test_an_auto_session_is_called_by_its_cell():
     auto = session(AUTO, "auto")
-    assert session_name(auto) == "cell [3]"
-    assert session_name(session()) == "shared"
+    assert title(auto) == "cell [3]"
+    assert title(session()) == "shared"
 
 
 def test_tables_hold_no_made_ids_and_no_times_so_that_they_compare():
@@ -183,6 +184,22 @@ def test_a_ref_that_nothing_here_holds():
     assert "nothing" in repr(refs_table([ref(held_by=(), kept_as="model")], {}))
 
 
+def test_what_changes_by_itself_is_shown_when_asked_for():
+    made = time.time() - 3 * 3600 - 60
+    text = repr(sessions_table([session(created_at=made, idle=125, ttl_seconds=5400)], times=True))
+    for shown in ("3 h 1 min", "2 min", "1 h 30 min", "4711"):
+        assert shown in text
+    text = repr(refs_table([ref(age=90_000, idle=7)], {}, times=True))
+    assert "25 h" in text
+    assert "7 s" in text
+
+
+def test_a_view_of_more_says_what_it_keeps():
+    text = repr(refs_table([ref(nbytes=80, retained=80_000_000)], {}))
+    assert "80 B (keeps 80 MB)" in text
+    assert "keeps" not in repr(refs_table([ref(nbytes=80_000_000, retained=80_000_200)], {}))
+
+
 def test_no_refs():
     assert repr(refs_table([], {})) == "no refs"
 
@@ -199,6 +216,15 @@ def test_the_worker():
     info = WorkerInfo(4711, 2, "time.sleep", 1.26, 25_000_000, 3, 1_500, 12_000, "socket")
     text = repr(status_table(info))
     for shown in ("4711", "time.sleep", "1.3 s", "25 MB", "1,500", "12,000", "socket"):
+        assert shown in text
+
+
+def test_the_memory_of_a_worker_is_held_against_what_is_known_of_it():
+    info = WorkerInfo(
+        1, 1, None, 0.0, 100_000_000, 1, 1, 1, "socket", nbytes=60_000_000, rss_at_start=15_000_000
+    )
+    text = repr(status_table(info))
+    for shown in ("100 MB", "60 MB", "15 MB", "25 MB"):
         assert shown in text
 
 

@@ -806,7 +806,7 @@ class Fake(Backend):
 
     @staticmethod
     def good_control(call_id, payload):
-        rows = [] if payload.get("control") in ("sessions", "refs") else [None, 0.0, 1, 0]
+        rows = [] if payload.get("control") in ("sessions", "refs") else [None, 0.0, 1, 0, 0, None]
         return reply(call_id, [0, rows])
 
     def open(self, incarnation, config):
@@ -1376,7 +1376,7 @@ def test_news_and_an_answer_that_arrive_together_are_both_heard(fake, fooled):
     session = fooled._remote.sessions.find("heard")
     fooled._remote.sessions.declared(session, 1)
     news = notice(pack(["ended"]), pack(["heard", session.generation, "expired", 0, 0]))
-    fake.control = lambda call_id, payload: news + reply(call_id, [0, [None, 0.0, 7, 0]])
+    fake.control = lambda call_id, payload: news + reply(call_id, [0, [None, 0.0, 7, 0, 0, None]])
     assert fooled.status().calls == 7
     eventually(lambda: session.reason == "expired", "the news")
 

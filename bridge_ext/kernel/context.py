@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Sticky:
     """What `use` put in force: for one shell (or subshell), or for one scope without a shell."""
 
-    __slots__ = ("sessions",)
+    __slots__ = ("__weakref__", "sessions")
 
     def __init__(self) -> None:
         self.sessions: dict[int, Session] = {}
@@ -36,12 +36,22 @@ class Scope:
     Attributes:
         label: "cell [7]" or "thread MainThread".
         number: the cell's execution count, 0 for a thread.
+        cell_id: the front end's name of the cell, where it gives one.
         leases: bridge key to the auto-session's lease.
         entered: bridge key to the session that `%%session` entered for this cell.
         sticky: shared by the cells of one shell.
     """
 
-    __slots__ = ("__weakref__", "context", "entered", "label", "leases", "number", "sticky")
+    __slots__ = (
+        "__weakref__",
+        "cell_id",
+        "context",
+        "entered",
+        "label",
+        "leases",
+        "number",
+        "sticky",
+    )
 
     def __init__(self, label: str, number: int = 0, sticky: Sticky | None = None) -> None:
         self.label, self.number = label, number
@@ -49,6 +59,7 @@ class Scope:
         self.entered: dict[int, Session] = {}
         self.sticky = sticky if sticky is not None else Sticky()
         self.context: Context | None = None
+        self.cell_id: str | None = None
 
     def output(self) -> Context:
         """A context to write this scope's output in, which does not hold the scope."""

@@ -22,6 +22,7 @@ from .wire.rebuilding import throw
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .incarnation import Incarnation
     from .refs import RefState
     from .session import Limits, Session
 
@@ -125,10 +126,16 @@ class Custodian(Client):
         """End a ref, whoever holds handles of it."""
         if state.ended():
             return Released(0, 0)
-        payload = {**base("release_ref", state.session.id), "args": [state.id]}
-        payload["generation"] = state.session.generation
-        refs, nbytes = self._release(payload, state.session)
-        state.incarnation.evicted(state.session.id, [state.id], "released")
+        return self.release_refs(state.session, [state.id], state.incarnation)
+
+    def release_refs(
+        self, session: Session, ref_ids: list[int], incarnation: Incarnation
+    ) -> Released:
+        """End refs of one session at once, whoever holds handles of them."""
+        payload = {**base("release_ref", session.id), "args": ref_ids}
+        payload["generation"] = session.generation
+        refs, nbytes = self._release(payload, session)
+        incarnation.evicted(session.id, ref_ids, "released")
         self.sessions.publish()
         return Released(refs, nbytes)
 

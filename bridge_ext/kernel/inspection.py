@@ -6,13 +6,16 @@ import os
 import time
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import RefNotFoundError
 from .model import RefInfo, SessionInfo, WorkerInfo
+from .wire.loading import malformed
 from .wire.naming import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .custody import Custodian
     from .handles import Ref
     from .refs import RefState
@@ -40,7 +43,13 @@ def session_info(client: Custodian, session: Session) -> SessionInfo:
 
 def _session_infos(client: Custodian, wanted: list[Session]) -> list[SessionInfo]:
     client.settle()
-    rows = {(row[0], row[1]): row for row in client.ask("sessions") or ()}
+    return joined(client, wanted, {(row[0], row[1]): row for row in client.ask("sessions") or ()})
+
+
+def joined(
+    client: Custodian, wanted: list[Session], rows: Mapping[tuple[str, int], list[Any]]
+) -> list[SessionInfo]:
+    """The manager's sessions with the worker's rows of them, by id and generation."""
     incarnation = client.incarnation
     infos = []
     for session in wanted:
@@ -94,43 +103,47 @@ def _ref_infos(client: Custodian, rows: list[list[Any]], holders: Holders) -> li
         if handle is not None:
             handles[row[0]] = handle
     names = holders(list(handles.values()))
-    return [_ref_info(row, handles.get(row[0]), names) for row in rows]
+    return [_ref_info(Row(*row), handles.get(row[0]), names) for row in rows]
 
 
-def _ref_info(row: list[Any], handle: Ref | None, names: dict[int, tuple[str, ...]]) -> RefInfo:
-    (
-        ref_id,
-        session_id,
-        _,
-        type_name,
-        module,
-        length,
-        shape,
-        nbytes,
-        estimated,
-        age,
-        idle,
-        cell,
-        kept,
-    ) = row
+class Row(NamedTuple):
+    """What a worker tells of one ref, in this order; see `worker/views`."""
+
+    id: int
+    session_id: str
+    generation: int
+    type_name: str
+    module: str
+    length: int | None
+    shape: list[int] | None
+    nbytes: int
+    estimated: bool
+    age: float
+    idle: float
+    cell: str
+    kept: str | None
+    retained: int
+
+
+def _ref_info(row: Row, handle: Ref | None, names: dict[int, tuple[str, ...]]) -> RefInfo:
     held = () if handle is None else names.get(id(handle), ()) or ("Python code",)
-    size = tuple(shape) if shape is not None else None
-    name = clean(type_name).rpartition(".")[2]
+    name = clean(row.type_name).rpartition(".")[2]
     return RefInfo(
-        id=ref_id,
-        session_id=session_id,
+        id=row.id,
+        session_id=row.session_id,
         type_name=name,
-        module=clean(module),
-        nbytes=nbytes,
-        nbytes_estimated=estimated,
-        length=length,
-        shape=size,
+        module=clean(row.module),
+        nbytes=row.nbytes,
+        nbytes_estimated=row.estimated,
+        length=row.length,
+        shape=tuple(row.shape) if row.shape is not None else None,
         summary=repr(handle) if handle is not None else f"<ref {name}>",
-        age=age,
-        idle=idle,
-        cell=cell,
+        age=row.age,
+        idle=row.idle,
+        cell=row.cell,
         held_by=held,
-        kept_as=kept,
+        kept_as=row.kept,
+        retained=row.retained,
     )
 
 
@@ -140,9 +153,13 @@ def status(client: Custodian) -> WorkerInfo:
     client.settle()
     incarnation = client.incarnation
     if incarnation is None:
-        return WorkerInfo(None, client.started, None, 0.0, None, 0, 0, 0, client.backend.name)
+        return WorkerInfo(
+            None, client.started, None, 0.0, None, 0, 0, 0, client.backend.name, 0, None
+        )
     connection = incarnation.connection
-    busy, since, calls, held = client.ask("status") or ("not answering", 0.0, 0, 0)
+    unknown = ("not answering", 0.0, 0, 0, 0, None)
+    with malformed("status"):
+        busy, since, calls, held, nbytes, start = client.ask("status") or unknown
     known = [s for s in client.sessions.all() if s.incarnation == incarnation.number and s.live]
     return WorkerInfo(
         pid=connection.pid,
@@ -154,6 +171,8 @@ def status(client: Custodian) -> WorkerInfo:
         refs=held,
         calls=calls,
         transport=connection.transport,
+        nbytes=nbytes,
+        rss_at_start=start,
     )
 
 

@@ -60,6 +60,7 @@ class SessionInfo:
         kind: "auto" (made by the bridge for a cell or thread) or "named".
         worker: pid of its worker, or None if no worker knows it yet.
         created_at: seconds since the epoch.
+        nbytes: bytes of its refs, shared memory counted once.
         idle: seconds since the last call in it ended.
         cell: where it was made: "cell [7]", "thread MainThread".
     """
@@ -85,7 +86,9 @@ class RefInfo:
     """One ref, as it was when asked.
 
     Attributes:
-        nbytes_estimated: whether nbytes leaves out what the object refers to.
+        nbytes: its size in bytes: of arrays, frames and containers with what is in them.
+        nbytes_estimated: whether nbytes was sampled, or leaves out some of what the object
+            refers to.
         summary: the ref's inert text.
         age: seconds since it was made.
         idle: seconds since it was last used.
@@ -93,6 +96,7 @@ class RefInfo:
         held_by: names that hold it here; "Python code" where none is found; empty if nothing
             in this process holds it.
         kept_as: the name it is kept by in its session.
+        retained: bytes that it keeps in memory: more than nbytes where it is a view of more.
     """
 
     id: int
@@ -109,6 +113,7 @@ class RefInfo:
     cell: str
     held_by: tuple[str, ...]
     kept_as: str | None
+    retained: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,9 @@ class WorkerInfo:
         rss: resident memory in bytes, where the system tells.
         calls: how many calls this incarnation has served.
         transport: how bytes cross: "socket" or "memory".
+        nbytes: bytes of all refs, shared memory counted once.
+        rss_at_start: resident memory in bytes when it had started: the interpreter. What is in
+            neither is modules, caches, and memory that was freed and not given back.
     """
 
     pid: int | None
@@ -134,6 +142,8 @@ class WorkerInfo:
     refs: int
     calls: int
     transport: str
+    nbytes: int = 0
+    rss_at_start: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

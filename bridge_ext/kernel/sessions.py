@@ -41,6 +41,8 @@ class SessionManager:
         self._sessions: dict[str, Session] = {}
         self._ended: OrderedDict[str, Session] = OrderedDict()
         self._generation = 0
+        self.changes = 0
+        """Another number whenever a session was made, changed or has ended."""
         self._subscribers: list[Callable[[Event], None]] = []
         self.heard = False
         """Whether anybody subscribed."""
@@ -52,6 +54,7 @@ class SessionManager:
     # ------------------------------------------------------------ making
     def _make(self, session_id: str, auto: bool, limits: Limits, cell: str) -> Session:
         self._generation += 1
+        self.changes += 1
         session = Session(session_id, self._generation, auto, limits, cell)
         self._sessions[session_id] = session
         self._ended.pop(session_id, None)
@@ -102,6 +105,7 @@ class SessionManager:
                     session.tags = dict(before.tags)
             if tags:
                 session.tags = {**session.tags, **tags}
+                self.changes += 1
         self.publish()
         return session
 
@@ -162,6 +166,7 @@ class SessionManager:
             if session.status in (Status.RELEASED, Status.LOST):
                 return False
             if session.status is not Status.RELEASING:
+                self.changes += 1
                 session.become(Status.RELEASING)
                 session.reason = reason
             return True
@@ -198,6 +203,7 @@ class SessionManager:
         return [session.id, session.generation, "cell ended"]
 
     def _bury(self, session: Session) -> None:
+        self.changes += 1
         if self._sessions.get(session.id) is session:
             del self._sessions[session.id]
         if session.callbacks:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import html
+import time
 from typing import TYPE_CHECKING
 
+from .listing import title
+from .rows import held_by
+from .units import count, duration, extent, keeps, size
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..kernel.model import HelperInfo, RefInfo, SessionInfo, WorkerInfo
+    from ..kernel.snapshot import HeldRef, Snapshot
 
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def size(nbytes: int | None, estimated: bool = False) -> str:
-    """Bytes as people read them: "1.5 MB", "~48 B"."""
-    if nbytes is None:
-        return "?"
-    value = float(nbytes)
-    unit = 0
-    while value >= 999.5 and unit + 1 < len(_UNITS):
-        value /= 1000
-        unit += 1
-    number = f"{value:.0f}" if unit == 0 or value >= 99.5 else f"{value:.3g}"
-    return f"{'~' if estimated else ''}{number} {_UNITS[unit]}"
+_MOST = 100
+"""Rows of each table of a report: more than that nobody reads in a document."""
 
 
 class Table:
@@ -66,43 +60,94 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def session_name(info: SessionInfo) -> str:
-    """A session's id if the user gave it, else where it was made."""
-    return info.id if info.kind == "named" else info.cell
+class Report:
+    """Several tables under a headline."""
+
+    def __init__(self, headline: str, tables: Sequence[Table]) -> None:
+        self.headline, self.tables = headline, tables
+
+    def __repr__(self) -> str:
+        return "\n\n".join([self.headline, *map(repr, self.tables)])
+
+    def _repr_html_(self) -> str:
+        head = f"<p><b>{html.escape(self.headline)}</b></p>"
+        return head + "".join(table._repr_html_() for table in self.tables)
 
 
-def sessions_table(infos: Sequence[SessionInfo], in_force: str | None = None) -> Table:
-    """Sessions; the one in force is marked."""
+def report(snapshot: Snapshot) -> Report:
+    """All that is held, as far as a page shows it."""
+    marked = [id for id, mark in snapshot.marks.items() if mark == "in force"]
+    sessions = [s for s in snapshot.sessions if s.refs or s.kind == "named"]
+    refs = list(snapshot.refs.values())
+    held = size(snapshot.worker.held if snapshot.worker is not None else 0)
+    headline = f"{count(len(sessions), 'session')}, {count(len(refs), 'ref')}, {held}"
+    tables = [sessions_table(sessions[:_MOST], *marked[:1])]
+    if refs:
+        tables.append(_held_table(refs[:_MOST], snapshot))
+    more = max(0, len(refs) - _MOST, len(sessions) - _MOST)
+    return Report(headline + (f" (the first {_MOST} are listed)" if more else ""), tables)
+
+
+def sessions_table(
+    infos: Sequence[SessionInfo], in_force: str | None = None, *, times: bool = False
+) -> Table:
+    """Sessions; the one in force is marked. With `times`, also what changes by itself."""
     rows = [
         (
-            session_name(s) + (" ←" if s.id == in_force else ""),
+            title(s) + (" ←" if s.id == in_force else ""),
             s.kind,
             s.status.value,
             f"{s.refs:,}",
             size(s.nbytes),
             ", ".join(s.owners),
             " ".join(f"{k}={v}" for k, v in s.tags.items()),
+            *((duration(time.time() - s.created_at), *_life(s)) if times else ()),
         )
         for s in infos
     ]
-    columns = ("session", "kind", "status", "refs", "size", "owners", "tags")
+    more = ("age", "idle", "ttl", "worker") if times else ()
+    columns = ("session", "kind", "status", "refs", "size", "owners", "tags", *more)
     return Table(columns, rows, "no sessions")
 
 
-def refs_table(infos: Sequence[RefInfo], names: dict[str, str]) -> Table:
-    """Refs; `names` says how sessions are called."""
+def _life(session: SessionInfo) -> tuple[str, str, str]:
+    worker = str(session.worker) if session.worker is not None else ""
+    return duration(session.idle), duration(session.ttl_seconds), worker
+
+
+def refs_table(infos: Sequence[RefInfo], names: Mapping[str, str], *, times: bool = False) -> Table:
+    """Refs; `names` says how sessions are called. With `times`, also what changes by itself."""
     rows = [
         (
             r.summary,
             names.get(r.session_id, r.session_id),
-            size(r.nbytes, r.nbytes_estimated),
+            size(r.nbytes, r.nbytes_estimated) + keeps(r.nbytes, r.retained),
             r.cell,
             ", ".join(r.held_by) or "nothing",
             r.kept_as or "",
+            *((duration(r.age), duration(r.idle)) if times else ()),
         )
         for r in infos
     ]
-    return Table(("ref", "session", "size", "made in", "held by", "kept as"), rows, "no refs")
+    more = ("age", "idle") if times else ()
+    return Table(
+        ("ref", "session", "size", "made in", "held by", "kept as", *more), rows, "no refs"
+    )
+
+
+def _held_table(refs: Sequence[HeldRef], snapshot: Snapshot) -> Table:
+    names = {s.id: title(s) for s in snapshot.sessions}
+    rows = [
+        (
+            f"{r.type_name} {extent(r.shape, r.length)}".rstrip(),
+            names.get(r.session_id, r.session_id),
+            size(r.nbytes, r.estimated) + keeps(r.nbytes, r.retained),
+            r.cell,
+            held_by(r, snapshot),
+        )
+        for r in refs
+    ]
+    return Table(("ref", "session", "size", "made in", "held by"), rows)
 
 
 def status_table(info: WorkerInfo) -> Table:
@@ -115,12 +160,26 @@ def status_table(info: WorkerInfo) -> Table:
         ("incarnation", str(info.incarnation)),
         ("runs", busy),
         ("memory", size(info.rss)),
+        *_explained(info),
         ("sessions", f"{info.sessions:,}"),
         ("refs", f"{info.refs:,}"),
         ("calls", f"{info.calls:,}"),
         ("transport", info.transport),
     ]
     return Table(("worker", ""), rows)
+
+
+def _explained(info: WorkerInfo) -> list[tuple[str, str]]:
+    """Where the memory is."""
+    if info.rss is None:
+        return []
+    start = info.rss_at_start or 0
+    other = max(0, info.rss - info.nbytes - start)
+    return [
+        ("  in refs", size(info.nbytes)),
+        ("  at its start", size(start)),
+        ("  other", f"{size(other)} (modules, caches, freed memory)"),
+    ]
 
 
 def helpers_table(infos: Sequence[HelperInfo]) -> Table:

@@ -294,6 +294,16 @@ class Connection(ABC):
     def in_flight(self) -> int:
         """How many calls wait for their reply."""
 
+    @property
+    @abstractmethod
+    def sent(self) -> int:
+        """How many calls were sent, ever."""
+
+    @property
+    @abstractmethod
+    def running(self) -> str | None:
+        """The call that runs, as text; None if none does."""
+
     @abstractmethod
     def kill(self) -> None:
         """End the worker and its process group now; returns when it is reaped."""

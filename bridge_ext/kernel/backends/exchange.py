@@ -53,7 +53,7 @@ class Exchange:
         self.answers = Answers(self.board, self.steering, self.sender, host)
         self._background = Flight(NO_REQUEST, NEVER)
         self.displays = Displays(output)
-        self._last_id = 0
+        self.sent = 0
         self._poll = select.poll()
         self._data = channel.socket.fileno()
         for fd in (self._data, *output.descriptors):
@@ -99,7 +99,7 @@ class Exchange:
         try:
             if self.closed:
                 raise self._host.broken(None)
-            flight.id = call_id = self._last_id = self._last_id + 1
+            flight.id = call_id = self.sent = self.sent + 1
             releases, declarations = outgoing(request.session, request.helper)
             self._output.sent(call_id, context, not pending)
             if pending:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import select
-import struct
 from _thread import get_ident
 
 from ..errors import ProtocolError
@@ -36,11 +35,11 @@ from .flights import Flight, ignore
 from .nested import Nested
 from .output import Output
 from .process import WorkerProcess
+from .sockets import has_room, set_timeout
 from .wake import Wake
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
     from typing import Any, TypeVar
 
@@ -90,7 +89,7 @@ class LocalConnection(Connection):
         self._wake = Wake()
         self._exchange = Exchange(self._data, self._output, self)
         self._nested = Nested(self._control, self._exchange)
-        _set_timeout(process.data, _FIRST_LOOK)
+        set_timeout(process.data, _FIRST_LOOK)
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
         self._watching_data = False
         self._watcher = 0
@@ -150,6 +149,15 @@ class LocalConnection(Connection):
     @property
     def in_flight(self) -> int:
         return len(self._exchange.board.pending)
+
+    @property
+    def sent(self) -> int:
+        return self._exchange.sent
+
+    @property
+    def running(self) -> str | None:
+        flight = self._exchange.board.running()
+        return flight.request.text if flight is not None else None
 
     # ------------------------------------------------------------ what an exchange needs
     def answer(self, request: Request, frame: Frame) -> tuple[bytes, list[Buffer]]:
@@ -216,7 +224,7 @@ class LocalConnection(Connection):
             return
         held = interrupts.hold()
         try:
-            if self.death is not None or not (patient or _has_room(self._process.data)):
+            if self.death is not None or not (patient or has_room(self._process.data)):
                 return
             releases, declarations = outgoing(None, None)
             if releases or declarations:
@@ -332,18 +340,3 @@ class LocalConnection(Connection):
 
 def _broke(error: ProtocolError) -> str:
     return f"broke the protocol ({error}) and was ended"
-
-
-def _has_room(sock: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(sock, select.POLLOUT)
-    return bool(poll.poll(0))
-
-
-def _set_timeout(sock: socket.socket, seconds: float) -> None:
-    """Make `recv` raise BlockingIOError after a while: no extra system call, unlike settimeout."""
-    import socket as s
-
-    whole = int(seconds)
-    value = struct.pack("ll", whole, int((seconds - whole) * 1e6))
-    sock.setsockopt(s.SOL_SOCKET, s.SO_RCVTIMEO, value)

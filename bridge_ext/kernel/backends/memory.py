@@ -150,6 +150,7 @@ class MemoryConnection(Connection):
         self._wake = threading.Event()
         self._turn = Turn()
         self._flying: set[object] = set()
+        self._sent = 0
         self.death = None
         self._answer: Answer | None = None
         self._requests: list[tuple[Request, Waiting | None, Context]] = []
@@ -187,6 +188,7 @@ class MemoryConnection(Connection):
             raise Died(self.death)
         flight = object()
         self._flying.add(flight)
+        self._sent += 1
         try:
             ask = within.get()
             if ask is not None and ask.connection is self:  # the call it is within has the turn
@@ -319,6 +321,14 @@ class MemoryConnection(Connection):
     @property
     def in_flight(self) -> int:
         return len(self._flying)
+
+    @property
+    def sent(self) -> int:
+        return self._sent
+
+    @property
+    def running(self) -> str | None:
+        return self._requests[-1][0].text if self._requests else None
 
     def kill(self) -> None:
         self.close(0.0)

@@ -9,7 +9,9 @@ from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
 from .holding import SessionEnded, Spec
 from .looking import LOOKS
+from .previews import previews
 from .views import ref_rows, session_rows
+from .watching import look, measure_session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,9 +54,17 @@ class Control:
             return True
         if verb == "status":
             return self._dispatcher.status()
+        if verb == "look":
+            status = self._dispatcher.status()
+            number, most = args
+            return [status, *look(store, number, most, busy=status[0] is not None)]
+        if verb == "previews":
+            return previews(store, args[0])
         if verb == "sessions":
+            measure_session(store, None)
             return store.view(session_rows)
         if verb == "refs":
+            measure_session(store, args[0])
             return store.view(lambda sessions, refs: ref_rows(sessions, refs, args[0]))
         if verb == "limit":
             return store.limit(Spec(*args))

@@ -21,6 +21,7 @@ from .kinds import TypeTable
 from .serving import Serving
 from .store import Store
 from .views import ref_count
+from .watching import resident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Dispatcher:
         Numpy.scalars = bool(config.get("numpy", True))
         self.main = self.serving()
         self._controls = self.serving()
+        self._start = resident()
 
     def serving(self) -> Serving:
         """What another thread serves with."""
@@ -150,13 +152,20 @@ class Dispatcher:
         return found
 
     def status(self) -> list[Any]:
-        """`[what runs, for how many seconds, calls served, refs held]`."""
+        """What it does and holds.
+
+        Returns:
+            `[what runs, for how many seconds, calls served, refs held, their bytes, resident
+            bytes at the start]`.
+        """
         busy = self.busy
         return [
             _text(busy[0]) if busy else None,
             time.monotonic() - busy[1] if busy else 0.0,
             self.calls,
             self.store.view(ref_count),
+            self.store.books.total.nbytes,
+            self._start,
         ]
 
     # ------------------------------------------------------------ callbacks

@@ -17,6 +17,7 @@ from .hints import hint_for
 from .importing import uncallable
 from .inbox import Pickled, checked_ref, open_pickle, text_of
 from .views import ref_row
+from .watching import MEASURING, measure_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,7 +190,11 @@ class Handlers:
     # ------------------------------------------------------------ either channel
     def _describe(self, payload: Payload, session: Session | None, cell: str) -> Answer:
         ref = checked_ref(payload["args"][0])
-        row = self.shared.store.view(lambda sessions, refs: ref_row(sessions, refs, ref[0]))
+        store = self.shared.store
+        entry = store.view(lambda sessions, refs: refs.get(ref[0]))
+        if entry is not None:
+            measure_all(store, [entry], MEASURING)
+        row = store.view(lambda sessions, refs: ref_row(sessions, refs, ref[0]))
         return pack([0, row]), []
 
     def _release_ref(self, payload: Payload, session: Session | None, cell: str) -> Answer:

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 
 from ..wire.limits import ENDED_REMEMBERED
+from .books import Books, Total
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from .ahead import Ahead
     from .introspect import Facts
     from .kinds import TypeInfo
+    from .sizing import Size
 
 
 class Entry:
-    """One object in one session."""
+    """One object in one session.
+
+    Attributes:
+        size: what it was measured as, once it was; `sized` is when, or 0.
+    """
 
     __slots__ = (
         "ahead",
@@ -31,6 +37,8 @@ class Entry:
         "obj",
         "receipts",
         "session",
+        "size",
+        "sized",
         "type",
         "used",
     )
@@ -48,6 +56,23 @@ class Entry:
         self.ahead: Ahead | None = None
         self.cell = ""
         self.made = self.used = time.monotonic()
+        self.size: Size | None = None
+        self.sized = 0.0
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes, as well as it is known."""
+        return self.facts[2] if self.size is None else self.size.nbytes
+
+    @property
+    def estimated(self) -> bool:
+        """Whether that is not exactly the whole."""
+        return self.facts[3] if self.size is None else self.size.estimated
+
+    @property
+    def retained(self) -> int:
+        """Bytes that it keeps in memory: also the rest of the buffers that it is a view of."""
+        return self.facts[2] if self.size is None else self.size.retained
 
 
 class Spec:
@@ -79,6 +104,7 @@ class Session:
     """
 
     __slots__ = (
+        "books",
         "by_object",
         "ended",
         "evictions",
@@ -87,17 +113,18 @@ class Session:
         "idle_since",
         "kept",
         "live",
-        "nbytes",
         "spec",
         "timed",
+        "total",
     )
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, books: Books | None = None) -> None:
         self.spec = spec
+        self.books = books if books is not None else Books()
+        self.total = Total()
         self.by_object: dict[int, Entry] = {}
         self.kept: dict[str, Entry] = {}
         self.gone: OrderedDict[int, tuple[str, int]] = OrderedDict()
-        self.nbytes = 0
         self.flying = 0
         self.live = 0
         self.evictions = 0
@@ -105,11 +132,17 @@ class Session:
         self.ended = ""
         self.timed = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that it holds, shared memory counted once."""
+        return self.total.nbytes
+
     def adopt(self, entry: Entry) -> None:
         """Hold an entry, with the receipts it has."""
         entry.session = self
         self.by_object[id(entry.obj)] = entry
-        self.nbytes += entry.facts[2]
+        self.total.add(entry)
+        self.books.held(entry)
         if entry.receipts:
             self.live += 1
 
@@ -133,7 +166,8 @@ class Session:
     def forget(self, entry: Entry) -> None:
         """Hold an entry no more."""
         del self.by_object[id(entry.obj)]
-        self.nbytes -= entry.facts[2]
+        self.total.remove(entry)
+        self.books.let_go(entry)
         if entry.receipts:
             self.live -= 1
             self.idle_since = time.monotonic()
@@ -144,7 +178,7 @@ class Session:
     def remember(self, entry: Entry, reason: str) -> None:
         """Keep in mind how an entry went."""
         for ref_id in entry.ids:
-            self.gone[ref_id] = (reason, entry.facts[2])
+            self.gone[ref_id] = (reason, entry.nbytes)
         while len(self.gone) > ENDED_REMEMBERED:
             self.gone.popitem(last=False)
 
@@ -154,6 +188,7 @@ class Session:
         if entry.kept is not None:
             self.kept.pop(entry.kept, None)
         self.kept[name] = entry
+        self.books.changed(entry)
         if before is None or before is entry:
             entry.kept = name
             return None
@@ -163,6 +198,7 @@ class Session:
     def touch(self, entry: Entry) -> None:
         """The entry was used just now."""
         entry.used = time.monotonic()
+        self.books.changed(entry)
         if self.spec.overflow == "evict":
             key = id(entry.obj)
             self.by_object[key] = self.by_object.pop(key)

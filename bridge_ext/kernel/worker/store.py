@@ -16,6 +16,7 @@ from collections import OrderedDict
 
 from ..errors import RefNotFoundError, SessionFullError
 from ..wire.limits import ENDED_REMEMBERED
+from .books import Books, Total
 from .holding import Clock, Draft, Entry, Released, Session, SessionEnded
 
 TYPE_CHECKING = False
@@ -53,6 +54,7 @@ class Store:
         self._refs: dict[int, Entry] = {}
         self._ended: OrderedDict[tuple[str, int], tuple[str, int, int]] = OrderedDict()
         self._clock = Clock()
+        self.books = Books()
         self._next_id = 0
 
     # ------------------------------------------------------------ sessions
@@ -74,7 +76,7 @@ class Store:
             else:
                 if session is not None:
                     doomed = self._end(session, "session released").doomed
-                session = self._sessions[spec.id] = Session(spec)
+                session = self._sessions[spec.id] = Session(spec, self.books)
             earlier = self._arm(session)
         if earlier:
             self._wake()
@@ -138,11 +140,12 @@ class Store:
         session.ended = reason
         self._clock.clear(session)
         for entry in session.by_object.values():
+            self.books.let_go(entry)
             for ref_id in entry.ids:
                 self._refs.pop(ref_id, None)
         doomed = [session.by_object, session.kept]
         session.by_object, session.kept = {}, {}
-        session.nbytes = session.live = 0
+        session.live, session.total = 0, Total()
         if self._sessions.get(session.spec.id) is session:
             del self._sessions[session.spec.id]
         self._ended[session.spec.id, session.spec.generation] = (reason, refs, nbytes)
@@ -246,7 +249,7 @@ class Store:
                 entry = self._refs.get(ref_id)
                 if entry is not None:
                     out.refs += 1
-                    out.nbytes += entry.facts[2]
+                    out.nbytes += entry.nbytes
                     out.doomed.append(self._drop(entry, "released"))
                 elif session is not None and ref_id in session.gone:
                     reason, nbytes = session.gone[ref_id]

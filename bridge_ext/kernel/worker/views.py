@@ -36,7 +36,7 @@ def session_rows(sessions: Sessions, refs: Refs) -> list[Row]:
 def ref_row(sessions: Sessions, refs: Refs, ref_id: int) -> Row | None:
     """The facts of one ref."""
     entry = refs.get(ref_id)
-    return _row(entry, time.monotonic()) if entry is not None else None
+    return row_of(entry, time.monotonic()) if entry is not None else None
 
 
 def ref_rows(sessions: Sessions, refs: Refs, session_id: str | None) -> list[Row]:
@@ -47,7 +47,7 @@ def ref_rows(sessions: Sessions, refs: Refs, session_id: str | None) -> list[Row
         session = sessions.get(session_id)
         entries = list(session.by_object.values()) if session is not None else []
     now = time.monotonic()
-    return [_row(e, now) for e in sorted(entries, key=_first_id)]
+    return [row_of(e, now) for e in sorted(entries, key=_first_id)]
 
 
 def ref_count(sessions: Sessions, refs: Refs) -> int:
@@ -59,8 +59,9 @@ def _first_id(entry: Entry) -> int:
     return entry.ids[0]
 
 
-def _row(entry: Entry, now: float) -> Row:
-    length, shape, nbytes, estimated = entry.facts
+def row_of(entry: Entry, now: float) -> Row:
+    """The facts of one entry; the kernel's `Row` (in `inspection`) has their names."""
+    length, shape, _, _ = entry.facts
     spec = entry.session.spec
     return [
         entry.ids[0],
@@ -70,10 +71,11 @@ def _row(entry: Entry, now: float) -> Row:
         module_of(type(entry.obj)),
         length,
         None if shape is None else list(shape),
-        nbytes,
-        estimated,
+        entry.nbytes,
+        entry.estimated,
         now - entry.made,
         now - entry.used,
         entry.cell,
         entry.kept,
+        entry.retained,
     ]
