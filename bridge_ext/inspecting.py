@@ -45,14 +45,15 @@ class Inspection:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = weakref.ref(bridge)
-        self._watch = Watch(bridge._remote, bridge._holders, bridge._marks)
+        client = weakref.proxy(bridge._remote)  # or a widget would keep the worker alive
+        self._watch = Watch(client, bridge._holders, bridge._marks)
         self._turn, self._lock = threading.Lock(), threading.Lock()
         self._open: list[_Shown] = []
         self._inbox: deque[tuple[Inspector, Any]] = deque()
         self._news = threading.Event()
         self._thread: threading.Thread | None = None
         self._snapshot: Snapshot = self._look()
-        self._actions = Actions(bridge._remote, self._post)
+        self._actions = Actions(client, self._post)
         self._over = ""
 
     # ------------------------------------------------------------ from any thread
@@ -69,9 +70,11 @@ class Inspection:
         made = Inspector(view, state, self._post, self.look)
         with self._lock:
             self._open = [*self._open, _Shown(made, scope)]
-        hidden = [s for s in self._open if not s.inspector.view.seen]
-        if len(self._open) > _MOST and hidden:
-            hidden[0].inspector.close()
+            hidden = [s for s in self._open[:-1] if not s.inspector.view.seen]
+            surplus = hidden[: max(0, len(self._open) - _MOST)]
+            self._open = [s for s in self._open if s not in surplus]
+        for shown in surplus:
+            shown.inspector.close()
         self._start()
         return made
 

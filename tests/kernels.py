@@ -203,6 +203,7 @@ class Kernel:
         self.directory = directory
         (directory / "tracked.py").write_text(TRACKED)
         self._cells = {}
+        self.comms = []
         self.manager = KernelManager()
         path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
         self._environment = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(directory / "ip")}
@@ -228,7 +229,7 @@ class Kernel:
         return self.manager.provisioner.pid
 
     # ------------------------------------------------------------ cells
-    def send(self, code, *, subshell=None, store_history=True, user_expressions=None):
+    def send(self, code, *, subshell=None, store_history=True, user_expressions=None, cell_id=None):
         """Start a cell; `wait` waits for it."""
         content = {
             "code": code,
@@ -239,6 +240,8 @@ class Kernel:
             "stop_on_error": True,
         }
         message = self.client.session.msg("execute_request", content)
+        if cell_id is not None:
+            message["metadata"]["cellId"] = cell_id
         if subshell is not None:
             message["header"]["subshell_id"] = subshell
         cell = self._cells[message["header"]["msg_id"]] = Cell(code)
@@ -289,6 +292,8 @@ class Kernel:
             message = channel.get_msg(timeout=timeout)
         except queue.Empty:
             return
+        if message["msg_type"].startswith("comm_"):
+            self.comms.append(message)
         cell = self._cells.get(message["parent_header"].get("msg_id"))
         if cell is None:
             return
@@ -323,6 +328,14 @@ class Kernel:
         """Open a comm, as a widget's message would."""
         content = {"comm_id": "of-a-test", "target_name": target, "data": {}}
         self.client.shell_channel.send(self.client.session.msg("comm_open", content))
+
+    def send_custom(self, comm_id, message, *, subshell=None):
+        """What a widget's front end sends for one thing that its user does."""
+        content = {"comm_id": comm_id, "data": {"method": "custom", "content": message}}
+        whole = self.client.session.msg("comm_msg", content)
+        if subshell is not None:
+            whole["header"]["subshell_id"] = subshell
+        self.client.shell_channel.send(whole)
 
     def file(self, name):
         """Whether the worker has touched a file."""

@@ -64,7 +64,7 @@ def worker(**changes):
 def snapshot(sessions=(), refs=(), names=None, marks=None, **changes):
     facts = {"version": next(_versions), "at": NOW, "worker": worker(), "unlisted": 0}
     return Snapshot(
-        sessions=tuple(sessions),
+        sessions={s.id: s for s in sessions},
         refs={r.id: r for r in refs},
         names={r.id: () for r in refs} if names is None else names,
         marks=marks or {},

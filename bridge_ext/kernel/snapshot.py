@@ -66,7 +66,7 @@ class Snapshot:
         version: another number whenever sessions, refs or names are others.
         at: seconds since the epoch.
         worker: None if there is none; the next call starts one.
-        sessions: in the order they were made.
+        sessions: by id, in the order they were made.
         refs: by id, in the order they were made.
         names: names that hold a ref here, by its id; empty where Python code holds it that
             nobody found; a ref without an entry is held by nothing here.
@@ -77,7 +77,7 @@ class Snapshot:
     version: int
     at: float
     worker: WorkerState | None
-    sessions: tuple[SessionInfo, ...]
+    sessions: Mapping[str, SessionInfo]
     refs: Mapping[int, HeldRef]
     names: Mapping[int, tuple[str, ...]]
     unlisted: int

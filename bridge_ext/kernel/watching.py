@@ -41,6 +41,7 @@ class _Worker:
         self.journal = 0
         self.refs: dict[int, HeldRef] = {}
         self.rows: dict[tuple[str, int], list[Any]] = {}
+        self.idle: dict[tuple[str, int], int] = {}
         self.busy: str | None = None
         self.since = 0.0
         self.calls = self.held = self.count = 0
@@ -104,17 +105,17 @@ class Watch:
                 pass
             self._measure(worker, incarnation)
         rows = worker.rows if worker is not None else {}
-        sessions = tuple(joined(client, client.sessions.all(), rows))
+        sessions = {s.id: s for s in joined(client, client.sessions.all(), rows)}
         refs = dict(worker.refs) if worker is not None else {}
         names = self._names(incarnation, refs)
         marks = self._marks()
         state = self._state(worker, incarnation)
         count = worker.count if worker is not None else 0
         return Snapshot(
-            version=self._count_up([_lasting(s) for s in sessions], refs, names, marks),
+            version=self._count_up([_lasting(s) for s in sessions.values()], refs, names, marks),
             at=time.time(),
             worker=state,
-            sessions=sessions,
+            sessions=MappingProxyType(sessions),
             refs=MappingProxyType(refs),
             names=names,
             unlisted=max(0, count - len(refs) - (worker.rest if worker is not None else 0)),
@@ -152,10 +153,21 @@ class Watch:
             worker.refs[ref.id] = ref
             worker.previews.pop(ref.id, None)
         worker.rows = {(row[0], row[1]): row for row in sessions}
+        self._steady(worker, now)
         worker.busy = clean(busy) if busy is not None else None
         worker.since, worker.calls, worker.count = now - since, calls, count
         worker.held, worker.start = held, start
         worker.journal, worker.rest, worker.unsized = number, rest, unsized
+
+    def _steady(self, worker: _Worker, now: float) -> None:
+        """Let sessions be idle since the same second in each answer, however long it took."""
+        idle: dict[tuple[str, int], int] = {}
+        for key, row in worker.rows.items():
+            if row[4] > 0:
+                since, before = now - row[4], worker.idle.get(key, 0)
+                idle[key] = before if abs(since - before) < 1.5 else int(since)
+                row[4] = now - idle[key]
+        worker.idle = idle
 
     # ------------------------------------------------------------ what it is made of
     def _measure(self, worker: _Worker, incarnation: Incarnation) -> None:

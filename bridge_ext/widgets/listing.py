@@ -60,6 +60,11 @@ def title(session: SessionInfo) -> str:
     return session.id if session.kind == "named" else session.cell
 
 
+def held_sessions(snapshot: Snapshot) -> list[SessionInfo]:
+    """The sessions that count: an auto-session without refs is nobody's concern."""
+    return [s for s in snapshot.sessions.values() if s.refs or s.kind == "named"]
+
+
 def listing(snapshot: Snapshot, order: Order, text: str, folded: Container[str]) -> Listing:
     """What a view shows.
 
@@ -70,15 +75,17 @@ def listing(snapshot: Snapshot, order: Order, text: str, folded: Container[str])
         folded: ids of sessions whose refs are not shown.
     """
     words = text.lower().split()
-    groups: dict[str, list[HeldRef]] = {s.id: [] for s in snapshot.sessions}
-    titles = {s.id: title(s) for s in snapshot.sessions}
+    groups: dict[str, list[HeldRef]] = {id: [] for id in snapshot.sessions}
+    titles = {id: title(s) for id, s in snapshot.sessions.items()}
     for ref in snapshot.refs.values():
         group = groups.get(ref.session_id)
         if group is not None and (
             not words or _matches(words, ref, titles[ref.session_id], snapshot.names)
         ):
             group.append(ref)
-    sessions = [s for s in snapshot.sessions if groups[s.id] or _shown(s, words, snapshot)]
+    sessions = [
+        s for id, s in snapshot.sessions.items() if groups[id] or _shown(s, words, snapshot)
+    ]
     sessions.sort(key=_session_key(order), reverse=order.descending)
     by = _ref_key(order, snapshot.names)
     lines: list[Line] = []

@@ -34,7 +34,7 @@ def question_of_restart(snapshot: Snapshot) -> str:
 
 
 def _all(snapshot: Snapshot) -> str:
-    live = [s for s in snapshot.sessions if s.refs]
+    live = [s for s in snapshot.sessions.values() if s.refs]
     return f"{count(len(snapshot.refs), 'ref')} in {count(len(live), 'session')}"
 
 

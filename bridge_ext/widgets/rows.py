@@ -31,7 +31,7 @@ def _session_row(session: SessionInfo, snapshot: Snapshot, folded: bool) -> Any:
         *([session.kind] if session.kind == "named" else []),
         *([status] if session.status is not Status.ACTIVE else []),
     ]
-    idle = round(snapshot.at - session.idle) if session.idle > 0 else None
+    idle = int(snapshot.at - session.idle) if session.idle > 0 else None
     return {
         "key": key_of(session),
         "kind": "session",

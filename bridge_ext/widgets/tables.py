@@ -6,7 +6,7 @@ import html
 import time
 from typing import TYPE_CHECKING
 
-from .listing import title
+from .listing import held_sessions, title
 from .rows import held_by
 from .units import count, duration, extent, keeps, size
 
@@ -77,7 +77,7 @@ class Report:
 def report(snapshot: Snapshot) -> Report:
     """All that is held, as far as a page shows it."""
     marked = [id for id, mark in snapshot.marks.items() if mark == "in force"]
-    sessions = [s for s in snapshot.sessions if s.refs or s.kind == "named"]
+    sessions = held_sessions(snapshot)
     refs = list(snapshot.refs.values())
     held = size(snapshot.worker.held if snapshot.worker is not None else 0)
     headline = f"{count(len(sessions), 'session')}, {count(len(refs), 'ref')}, {held}"
@@ -136,7 +136,7 @@ def refs_table(infos: Sequence[RefInfo], names: Mapping[str, str], *, times: boo
 
 
 def _held_table(refs: Sequence[HeldRef], snapshot: Snapshot) -> Table:
-    names = {s.id: title(s) for s in snapshot.sessions}
+    names = {id: title(s) for id, s in snapshot.sessions.items()}
     rows = [
         (
             f"{r.type_name} {extent(r.shape, r.length)}".rstrip(),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..kernel.errors import BridgeUsageError
 from ..kernel.model import SessionInfo
 from ..kernel.snapshot import HeldRef
-from .listing import COLUMNS, Listing, Order, key_of, listing
+from .listing import COLUMNS, Listing, Order, held_sessions, key_of, listing
 from .panel import worker_panel
 from .questions import empty, question, question_of_all, question_of_restart, unlisted
 from .rows import row_of
@@ -122,7 +122,7 @@ class View:
         self._folded_found = set()
 
     def _fold(self, message: Any, snapshot: Snapshot) -> None:
-        every = [key_of(s) for s in snapshot.sessions]
+        every = [key_of(s) for s in snapshot.sessions.values()]
         ids = {key[2:] for key in message["keys"] or every if key[:2] == "s:"}
         if message["folded"]:
             self.folded.update(ids)
@@ -158,7 +158,7 @@ class View:
 
     def _release_all_of(self, keys: list[str], snapshot: Snapshot) -> list[Action]:
         """Release lines at once, but ask first where names still hold what would go."""
-        sessions = {key_of(s): s for s in snapshot.sessions}
+        sessions = {key_of(s): s for s in snapshot.sessions.values()}
         chosen = set(keys)
         out: list[Action] = []
         for key in keys:
@@ -242,7 +242,7 @@ class View:
             "now": snapshot.at,
             "over": self.over,
             "worker": worker_panel(snapshot, *self._about(WORKER)),
-            "sessions": len([s for s in snapshot.sessions if s.refs or s.kind == "named"]),
+            "sessions": len(held_sessions(snapshot)),
             "refs": len(snapshot.refs),
             "found": found.found,
             "size": size(snapshot.worker.held if snapshot.worker is not None else 0),
@@ -269,7 +269,9 @@ class View:
 
     def _row(self, line: Line, snapshot: Snapshot, previews: Mapping[int, str]) -> dict[str, Any]:
         key = key_of(line)
-        folded = isinstance(line, SessionInfo) and line.id in self.folded
+        folded = False
+        if isinstance(line, SessionInfo):  # the listing may be older than how idle it is
+            line, folded = snapshot.sessions[line.id], line.id in self.folded
         doing, asks, failed = self._about(key)
         row: dict[str, Any] = row_of(line, snapshot, folded, previews)
         return {
@@ -285,7 +287,7 @@ class View:
         return tuple(d.get(target, "") for d in (self._doing, self._asks, self._failed))  # type: ignore[return-value]
 
     def _forget_what_is_gone(self, snapshot: Snapshot) -> None:
-        sessions = {s.id for s in snapshot.sessions}
+        sessions = snapshot.sessions.keys()
 
         def there(key: str) -> bool:
             if key[:2] == "s:":
