@@ -8,9 +8,10 @@ import types
 from collections import OrderedDict, deque
 from itertools import islice
 
-from . import buffers
-from .buffers import SAMPLES
+from . import libraries
+from .buffers import bytes_block, derives
 from .introspect import dict_of, is_function, mro_of, own_dict
+from .libraries import SAMPLES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from .sizing import Rule, Walk
 
+_SMALL = 4096
+"""Bytes objects below this are counted with what holds them: a key for each would cost more."""
 _SPAN = 32_768
 """Items of a dict or set that are stepped over to find samples, about 0.3 ms of it."""
 
@@ -31,7 +34,7 @@ def rule_of(t: type) -> Rule:
     if is_function(t):
         return _nothing
     for base in mro_of(t):
-        rule = _BASES.get(id(base)) or buffers.rule_of(t, base)
+        rule = _BASES.get(id(base)) or libraries.rule_of(t, base)
         if rule is not None:
             return rule if base is t or rule is _nothing else _derived(rule)
     return _instance(t)
@@ -123,18 +126,17 @@ def _instance(t: type) -> Rule:
 
 def _nothing(walk: Walk, obj: Any, weight: float, floor: int) -> None:
     """What is not the holder's: modules, classes, functions, threads, frames."""
-    if not walk.inner():
+    if not walk.inner(obj):
         walk.add(_sizer_of(type(obj))(obj), weight)
         walk.estimated = True
 
 
 def _bytes(walk: Walk, obj: Any, weight: float, floor: int) -> None:
-    key, size = buffers.bytes_block(obj)
-    if walk.inner():
-        walk.add(bytes.__basicsize__, weight)
-        if size < buffers.SMALL:
-            walk.add(size, weight)
-            return
+    key, size = bytes_block(obj)
+    walk.add(bytes.__basicsize__, weight)
+    if size < _SMALL and walk.inner(obj):
+        walk.add(size, weight)
+        return
     walk.block(key, size, size, weight)
 
 
@@ -165,7 +167,7 @@ def _sizer_of(t: type) -> Callable[[Any], int]:
 
 def _is_opaque(t: type) -> bool:
     """Whether instances have room for more than attributes: C code keeps there what it wants."""
-    if BaseException in mro_of(t):
+    if derives(t, BaseException):
         return False
     slots = 0
     for base in mro_of(t):
@@ -194,5 +196,5 @@ _BASES: dict[int, Rule] = {
     **{id(t): _nothing for t in (types.AsyncGeneratorType, types.CodeType)},
     **{id(t): _nothing for t in (types.BuiltinFunctionType, types.MethodDescriptorType)},
 }
-SIMPLE: frozenset[Rule] = frozenset((_nothing, _bytes, *buffers.RULES))
+SIMPLE: frozenset[Rule] = frozenset((_nothing, _bytes, *libraries.RULES))
 """Rules that do not lead on to much else."""

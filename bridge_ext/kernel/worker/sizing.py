@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 
-from .buffers import SAMPLES
+from .libraries import SAMPLES
 from .parts import ATOMS, SIMPLE, rule_of
 
 TYPE_CHECKING = False
@@ -36,6 +36,8 @@ _SHARED = 8
 """References to a sampled object from which on it is taken for one that many places share."""
 _DEEPEST = 40
 """Levels of one descent; what is deeper is looked at after all else. A level is three frames."""
+_OF_WALK = 6
+"""References to an object that are the walk's own."""
 _ORDER = (0, 4, 2, 6, 1, 5, 3, 7)
 """Samples are looked at every eighth first, so that the first few of them are spread as well."""
 
@@ -115,12 +117,14 @@ class Walk:
         self._budget = budget_seconds
         self._deadline: float | None = None
         self._look = MOST - _EVERY
+        self._root = 0
         self._depth = 0
         self._later: list[tuple[Any, float]] = []
         self._rules: dict[int, Rule] = {}
 
     def run(self, obj: Any) -> None:
         """Look at an object and all it holds, as far as the budget goes."""
+        self._root = id(obj)
         self.visit(obj, 1.0, 0)
         while self._later and self.left > 0 and not self.late:
             self._depth = 0
@@ -157,9 +161,16 @@ class Walk:
         block[1] = max(block[1], size)
         block[2] = 0
 
-    def inner(self) -> bool:
-        """Whether the object looked at is a part of the one that is weighed."""
-        return len(self.seen) > 1
+    def inner(self, obj: Any) -> bool:
+        """Whether an object is a part of the one that is weighed."""
+        return id(obj) != self._root
+
+    def held(self, look: Callable[[], None]) -> float:
+        """The own bytes that a look finds, which are then not counted as such."""
+        before = self.own
+        look()
+        held, self.own = self.own - before, before
+        return held
 
     def visit(self, obj: Any, weight: float, floor: int) -> None:
         """Look at an object, unless that was done."""
@@ -171,6 +182,8 @@ class Walk:
             return
         self.seen.add(key)
         self.left -= 1
+        if weight > 1:
+            weight = _distinct(obj, weight)
         t = type(obj)
         sizer = ATOMS.get(id(t))  # by id: a metaclass may have a hash of the user's
         if sizer is not None:
@@ -232,14 +245,13 @@ class Walk:
     def sampled(self, sample: Sequence[Any], count: int, weight: float, floor: int) -> None:
         """Look at a sample of `count` parts, evenly spread, and take it for all.
 
-        A part that the sample has twice is one that many places share, and counts once. So does in
-        part what has many references.
+        A part that the sample has twice is one that many places share, and counts once.
         """
         self.estimated = True
         scale = count / len(sample)
         parts = [part for first in _ORDER for part in sample[first::8]]
-        ids = Counter(map(id, parts))
-        weights = [weight if ids[id(part)] > 1 else weight * _places(part, scale) for part in parts]
+        seen = Counter(map(id, parts))
+        weights = [weight if seen[id(part)] > 1 else weight * scale for part in parts]
         self._each(parts, weights, floor)
 
     def _each(self, parts: list[Any], weights: list[float], floor: int) -> None:
@@ -258,7 +270,7 @@ class Walk:
             self.visit(part, weight, max(floor, self.left - share))
 
 
-def _places(part: Any, scale: float) -> float:
-    """How many distinct objects a sampled one stands for, by what else refers to it."""
-    references = sys.getrefcount(part) - 5  # less those of the walk
-    return scale if references < _SHARED else max(1.0, scale / references)
+def _distinct(obj: Any, weight: float) -> float:
+    """How many objects one of so many stands for, when others have as many references as it."""
+    references = sys.getrefcount(obj) - _OF_WALK
+    return weight if references < _SHARED else max(1.0, weight / references)
