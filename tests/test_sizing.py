@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import threading
+import warnings
 from datetime import datetime
 from decimal import Decimal
 
@@ -345,15 +346,18 @@ def test_another_thread_may_change_it_meanwhile(kind):
 
 
 def test_what_cannot_be_weighed_gives_the_facts(monkeypatch):
-    monkeypatch.setattr(Walk, "run", run)
+    released = memoryview(b"x" * 100)
+    released.release()
+    size = measure(released, (1, None, 77, False))
+    assert (size.nbytes, size.estimated, size.buffers) == (77, True, ())
+    assert measure(released, (1, None, None, False)).nbytes == 0
+    assert measure([released, "x" * 99], (1, None, 7, False)).nbytes > 99, "the rest is as it is"
 
     def fail(*args):
         raise TypeError("other insides")
 
     monkeypatch.setattr(Walk, "run", fail)
-    size = measure([1], (1, None, 77, False))
-    assert (size.nbytes, size.estimated, size.buffers) == (77, True, ())
-    assert measure([1], (1, None, None, False)).nbytes == 0
+    assert measure([1], (1, None, 77, False)).nbytes == 77
 
 
 def test_a_result_holds_no_object():
@@ -557,6 +561,33 @@ def test_objects_of_users_in_a_frame_are_weighed_without_asking_them():
     frame = pandas.DataFrame({"a": range(1000)})
     frame.__class__ = Frame
     assert 8000 <= weigh(frame).nbytes < 12_000
+
+
+def test_a_frame_of_very_many_pieces_is_sampled():
+    pandas = pytest.importorskip("pandas")
+    numpy = pytest.importorskip("numpy")
+    frame = pandas.DataFrame(index=range(100))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is what pandas warns of
+        for n in range(1500):
+            frame[n] = numpy.zeros(100)
+    size = weigh(frame)
+    assert size.estimated
+    assert close(size.nbytes, deep_usage(frame), 0.3)
+
+
+def test_an_array_that_somebody_derived_from_those_of_pandas_counts():
+    pandas = pytest.importorskip("pandas")
+    numpy = pytest.importorskip("numpy")
+
+    class Odd(pandas.arrays.IntegerArray):
+        pass
+
+    column = pandas.Series(Odd(numpy.zeros(10_000, int), numpy.zeros(10_000, bool)))
+    assert type(column.array) is Odd
+    Odd.nbytes = Odd.__len__ = Odd.__getattr__ = Odd.memory_usage = run
+    found = weigh(column).nbytes
+    assert 90_000 <= found < 92_000
 
 
 # ---------------------------------------------------------------- arrow, scipy, scikit-learn

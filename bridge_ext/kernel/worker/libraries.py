@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from ..wire.naming import module_of, name_of
+from ..wire.naming import module_of, mro_of, name_of
 from .buffers import array_block, arrow_block, derives, one_of, owner_block, storage_block
 
 TYPE_CHECKING = False
@@ -154,22 +154,30 @@ def _glue(walk: Walk, obj: Any, weight: float, floor: int) -> None:
         if walk.left <= 0:
             walk.estimated = True
             return
-        for part in gc.get_referents(todo.pop()):
+        parts = gc.get_referents(todo.pop())
+        walk.left -= 1 + len(parts) // SAMPLES
+        for part in parts:
             t = type(part)
             rule = walk.rule(t)
             if rule is _glue or _is_plumbing(t, part):
                 if id(part) not in walk.seen:
                     walk.seen.add(id(part))
-                    walk.left -= 1
                     todo.append(part)
                     if rule is _glue:
                         _engine(walk, t, part, weight)
-            elif rule is _array or rule is _arrow:
+            elif rule is _array or rule is _arrow or _is_part(walk, t):
                 walk.visit(part, weight, floor)
 
 
 def _is_plumbing(t: type, part: Any) -> bool:
     return (t is dict or t is list or t is tuple) and len(part) <= _GLUE
+
+
+def _is_part(walk: Walk, t: type) -> bool:
+    """Whether it is a long list, or of a class that somebody derived from one of the library."""
+    if module_of(t) == "builtins":
+        return t is dict or t is list or t is tuple
+    return any(walk.rule(base) is _glue for base in mro_of(t))
 
 
 def _engine(walk: Walk, t: Any, part: Any, weight: float) -> None:

@@ -86,9 +86,11 @@ def measure(obj: Any, facts: Facts, budget_seconds: float = 0.002) -> Size:
     walk = Walk(budget_seconds)
     try:
         walk.run(obj)
-        return walk.size()
+        if not walk.failed:
+            return walk.size()
     except Exception:
-        return Size(facts[2] or 0, True)
+        pass  # nothing of an object is worth a result that does not arrive
+    return Size(facts[2] or 0, True)
 
 
 class Walk:
@@ -102,6 +104,7 @@ class Walk:
         own: bytes so far that are in no block.
         blocks: by key `[bytes seen of it, its size, bytes of others like it that own holds]`.
         estimated: whether something was sampled or left out.
+        failed: whether what is weighed could not be looked at itself.
         left: objects still to be looked at.
         seen: ids of those that were.
         late: whether the time is up: then only what is at hand is looked at.
@@ -111,6 +114,7 @@ class Walk:
         self.own = 0.0
         self.blocks: dict[int, list[float]] = {}
         self.estimated = False
+        self.failed = False
         self.left = MOST
         self.seen: set[int] = set()
         self.late = False
@@ -196,6 +200,7 @@ class Walk:
             self.rule(t)(self, obj, weight, floor)
         except Exception:  # changed by another thread, or a library with other insides
             self.estimated = True
+            self.failed = self.failed or not self.inner(obj)
         finally:
             self._depth -= 1
 

@@ -4,8 +4,8 @@ Three things stand between an object that is dropped and the system. Python's ow
 objects up to 512 bytes, gives an arena of 1 MiB back by itself once nothing is in it. Buffers above
 the C library's mmap threshold go back as they are freed; but that threshold grows with the largest
 of them that was freed, up to 32 MiB, and what is below stays with the C library: that is what
-`malloc_trim` gives back, 1 GB in 70 ms. And cycles are freed by the collector alone, which starts by
-the number of objects, however large they are.
+`malloc_trim` gives back, 1 GB in 70 ms. And cycles are freed by the collector alone, which starts
+by the number of objects, however large they are.
 """
 
 from __future__ import annotations
