@@ -247,11 +247,17 @@ def _of_values(t: type, base: Any, module: str) -> Rule | None:
     return _simple if one_of(base, module, *named) else None
 
 
+def _of_logging(t: type, base: Any, module: str) -> Rule | None:
+    """A logger leads to all others."""
+    return _simple if one_of(base, "logging", "Logger", "Handler") else None
+
+
 _FINDERS: dict[str, Callable[[type, Any, str], Rule | None]] = {
     "array": _of_lender,
     "builtins": _of_builtins,
     "datetime": _of_values,
     "decimal": _of_values,
+    "logging": _of_logging,
     "mmap": _of_lender,
     "numpy": _of_numpy,
     "pandas": _of_pandas,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-import threading
 import types
 from collections import OrderedDict, deque
 from itertools import islice
+from threading import Lock, RLock, Thread
+from weakref import ref
 
 from . import libraries
 from .buffers import bytes_block, derives
@@ -204,9 +205,10 @@ _BASES: dict[int, Rule] = {
     **{id(t): _iterable(t) for t in (set, frozenset, deque)},
     **{id(t): _mapping(t) for t in (dict, OrderedDict)},
     **{id(t): _atom(t.__sizeof__) for t in (int, float, complex, str)},
+    **{id(t): _atom(object.__sizeof__) for t in (ref, type(Lock()), type(RLock()))},
     id(bytes): _bytes,
     **{id(t): _nothing for t in (type, types.ModuleType, types.FrameType, types.TracebackType)},
-    **{id(t): _nothing for t in (types.GeneratorType, types.CoroutineType, threading.Thread)},
+    **{id(t): _nothing for t in (types.GeneratorType, types.CoroutineType, Thread)},
     **{id(t): _nothing for t in (types.AsyncGeneratorType, types.CodeType)},
     **{id(t): _nothing for t in (types.BuiltinFunctionType, types.MethodDescriptorType)},
 }
