@@ -14,6 +14,7 @@ from bridge_ext.widgets import assets
 
 FOLDER = Path(assets.__file__).parent
 MODULES = sorted(path.stem for path in FOLDER.glob("*.js"))
+ASSETS = sorted([*FOLDER.glob("*.js"), *FOLDER.glob("*.css")])
 TOP = re.compile(r"^(?:export )?(?:async )?(?:class|const|function|let|var) (\w+)", re.MULTILINE)
 NAMED = re.compile(r'^import \{ (.*) \} from "\./(\w+)\.js";$', re.MULTILINE)
 MAX_LINES = 350
@@ -86,7 +87,7 @@ def test_a_module_is_one_by_itself(name):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("path", sorted([*FOLDER.glob("*.js"), *FOLDER.glob("*.css")]), ids=str)
+@pytest.mark.parametrize("path", ASSETS, ids=lambda path: path.name)
 def test_an_asset_is_short_and_fetches_nothing_and_parses_no_markup(path):
     text = path.read_text(encoding="utf-8")
     assert [word for word in FETCHES + MARKUP if word in text] == []

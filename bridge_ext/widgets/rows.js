@@ -37,7 +37,7 @@ export class Row {
 
   columns() {
     const inside = {
-      name: [this.fold, this.name, this.badges, this.note, this.text, this.clock],
+      name: [this.fold, this.name, this.badges, this.note, this.clock, this.text],
       act: [this.release, this.doing],
     };
     const ids = [...COLUMNS.map(([id]) => id), "act"];

@@ -1,6 +1,6 @@
 // The filter, what there is, and what is done to many at once.
 
-import { Ask, actOf, button, element, enable, mark, put, reveal } from "./parts.js";
+import { Ask, actOf, button, element, enable, put, reveal } from "./parts.js";
 import { grouped, holdings } from "./words.js";
 
 const TYPING = 120; // ms after the last key until the kernel is asked
@@ -49,14 +49,13 @@ export class Toolbar {
   show(state) {
     const writing = document.activeElement === this.input || this.timer;
     if (!writing && this.input.value !== state.filter) this.input.value = state.filter;
-    const asked = this.ask.show(state);
+    this.ask.show(state);
     reveal(this.buttons, !state.asks);
-    reveal(this.counts, !asked);
+    reveal(this.counts, !state.asks);
     put(this.counts, holdings(state));
     put(this.selected, `Release selected (${grouped(state.selected)})`);
     enable(this.selected, state.selected > 0);
     enable(this.all, state.refs > 0 || state.sessions > 0);
-    mark(this.ask.text, "aria-label", null);
   }
 
   close() {

@@ -45,11 +45,11 @@ export class WorkerPanel {
   show(worker, now) {
     this.worker = worker;
     mark(this.node, "data-status", worker ? worker.status : "none");
-    const asked = this.ask.show(worker ?? {});
-    reveal(this.buttons, !!worker && !asked);
+    this.ask.show(worker ?? {});
+    reveal(this.buttons, !!worker && !worker.asks);
     reveal(this.doing, !!worker?.doing);
     put(this.doing, worker?.doing);
-    reveal(this.facts, !!worker && !asked);
+    reveal(this.facts, !!worker && !worker.asks);
     reveal(this.memory, !!worker?.memory);
     if (worker) this.showFacts(worker);
     this.tick(now);
