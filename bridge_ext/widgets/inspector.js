@@ -44,6 +44,7 @@ class Inspector {
     const drawn = (held) => this.cursor.drawn(held);
     this.list = new List(this.heads, { want: (span) => this.want(span), drawn });
     this.list.body.addEventListener("click", (event) => this.clicked(event));
+    this.list.body.addEventListener("mousedown", (event) => this.pressed(event));
     this.list.node.addEventListener("focus", () => this.cursor.entered());
     this.gone = element("p", { class: "bx-gone", role: "status", hidden: "" });
     this.empty = element("p", { class: "bx-empty" });
@@ -193,6 +194,13 @@ class Inspector {
 
   answer(to, yes) {
     this.act({ do: "answer", to, yes });
+  }
+
+  /** Shift and a click select rows here: not text, and no cells of the notebook. */
+  pressed(event) {
+    if (!event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation();
   }
 
   clicked(event) {
