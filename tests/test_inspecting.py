@@ -287,8 +287,11 @@ def test_a_dead_worker_is_seen_and_its_named_sessions_are_lost(local, local_page
         local.call("os._exit", 3)
     eventually(lambda: "lost" in local_page.row("shared")["badges"], "the loss")
     assert local_page.state["worker"] is None
-    assert local_page.row("shared")["can"] is False
-    del made
+    local_page.do("release", key="s:shared")
+    eventually(lambda: local_page.row("shared") is None, "that it was dismissed")
+    assert local.sessions() == []
+    with pytest.raises(bridge_ext.SessionLostError):
+        len(made)
 
 
 # ---------------------------------------------------------------- live, and no more than that

@@ -65,6 +65,7 @@ class Session:
         "cell",
         "created_at",
         "created_mono",
+        "dismissed",
         "generation",
         "id",
         "incarnation",
@@ -92,6 +93,7 @@ class Session:
         self.reason = ""
         self.part = part({"session_id": id, "generation": generation})
         self.made_id = auto
+        self.dismissed = False
         self.callbacks: dict[int, Callback] = {}
         self.lease: weakref.ref[Lease] | None = None
 

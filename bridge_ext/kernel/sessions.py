@@ -156,13 +156,20 @@ class SessionManager:
     def all(self) -> list[Session]:
         """Every session that lives, is being released, or was lost and not made again."""
         with self._lock:
-            lost = [s for s in self._ended.values() if _lost(s) and not s.auto]
+            ended = self._ended.values()
+            lost = [s for s in ended if _lost(s) and not s.auto and not s.dismissed]
             return [*self._sessions.values(), *lost]
 
     # ------------------------------------------------------------ ending
     def releasing(self, session: Session, reason: str) -> bool:
-        """Say that a release is under way; False if the session has already ended."""
+        """Say that a release is under way; False if the session has already ended.
+
+        One that was lost is listed until then.
+        """
         with self._lock:
+            if _lost(session) and not session.dismissed:
+                session.dismissed = True
+                self.changes += 1
             if session.status in (Status.RELEASED, Status.LOST):
                 return False
             if session.status is not Status.RELEASING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,17 @@ class Listing:
     """The lines of a view from top to bottom.
 
     Attributes:
+        heads: the places of the heads in it.
         found: how many refs match the filter, whether or not their group is folded.
     """
 
     lines: list[Line]
+    heads: list[int]
     found: int
+
+    def head_of(self, index: int) -> int:
+        """The place of the head of the group that a line is in."""
+        return self.heads[bisect_right(self.heads, index) - 1]
 
 
 def key_of(line: Line) -> str:
@@ -89,13 +96,15 @@ def listing(snapshot: Snapshot, order: Order, text: str, folded: Container[str])
     sessions.sort(key=_session_key(order), reverse=order.descending)
     by = _ref_key(order, snapshot.names)
     lines: list[Line] = []
+    heads: list[int] = []
     for session in sessions:
+        heads.append(len(lines))
         lines.append(session)
         if session.id not in folded:
             group = groups[session.id]
             group.sort(key=by, reverse=order.descending)
             lines += group
-    return Listing(lines, sum(map(len, groups.values())))
+    return Listing(lines, heads, sum(map(len, groups.values())))
 
 
 def _shown(session: SessionInfo, words: list[str], snapshot: Snapshot) -> bool:

@@ -52,7 +52,7 @@ def _session_row(session: SessionInfo, snapshot: Snapshot, folded: bool) -> Any:
         "cell": session.cell,
         "held": ", ".join(session.owners),
         "folded": folded if session.refs else None,
-        "can": session.status in (Status.ACTIVE, Status.INITIALIZING),
+        "can": session.status is not Status.RELEASING,
     }
 
 

@@ -76,6 +76,7 @@ class View:
         self._asks: dict[str, str] = {}
         self._failed: dict[str, str] = {}
         self._doing: dict[str, str] = {}
+        self._heard = 0  # a state that tells that a message has come is another one
         self._listed: tuple[Any, Listing] | None = None
 
     @property
@@ -95,6 +96,7 @@ class View:
         Raises:
             BridgeUsageError: it is no message of the front end's.
         """
+        self._heard += 1
         if self.over:
             return []
         try:
@@ -240,6 +242,7 @@ class View:
         windows = {"": (0, FIRST), **self._windows}
         return {
             "now": snapshot.at,
+            "heard": self._heard,
             "over": self.over,
             "worker": worker_panel(snapshot, *self._about(WORKER)),
             "sessions": len(held_sessions(snapshot)),
@@ -259,8 +262,8 @@ class View:
                 name: {
                     "first": first,
                     "rows": [
-                        self._row(line, snapshot, previews)
-                        for line in found.lines[first : first + number]
+                        {**self._row(line, snapshot, previews), "parent": found.head_of(place)}
+                        for place, line in enumerate(found.lines[first : first + number], first)
                     ],
                 }
                 for name, (first, number) in windows.items()

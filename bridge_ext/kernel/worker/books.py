@@ -94,15 +94,14 @@ class Books:
     Attributes:
         total: the bytes.
         journal: what has changed, while somebody looks.
-        freed_refs, freed_bytes: what was let go, ever.
     """
 
-    __slots__ = ("_last", "freed_bytes", "freed_refs", "journal", "total")
+    __slots__ = ("_freed_bytes", "_freed_refs", "_last", "journal", "total")
 
     def __init__(self) -> None:
         self.total = Total()
         self.journal: Journal | None = None
-        self.freed_refs = self.freed_bytes = 0
+        self._freed_refs = self._freed_bytes = 0
         self._last = 0
 
     def open(self, ids: Iterable[int]) -> Journal:
@@ -127,8 +126,8 @@ class Books:
     def let_go(self, entry: Entry) -> None:
         """An entry is held no more."""
         self.total.remove(entry)
-        self.freed_refs += 1
-        self.freed_bytes += entry.nbytes
+        self._freed_refs += 1
+        self._freed_bytes += entry.nbytes
         journal = self.journal
         if journal is not None:
             journal.gone += entry.ids
@@ -137,6 +136,12 @@ class Books:
                 journal.unsized.pop(ref_id, None)
             if len(journal.gone) > _FORGOTTEN:
                 self.journal = None
+
+    def take_freed(self) -> tuple[int, int]:
+        """`(refs, bytes)` that were let go since this was asked last."""
+        freed = self._freed_refs, self._freed_bytes
+        self._freed_refs = self._freed_bytes = 0
+        return freed
 
     def sized(self, entry: Entry, size: Size) -> None:
         """An entry that is held was measured; its session counts it anew."""

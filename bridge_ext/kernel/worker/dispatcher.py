@@ -54,6 +54,9 @@ class Host:
     def wake_clock(self) -> None:
         """The next timer rings earlier than before."""
 
+    def freed(self, refs: int, nbytes: int) -> None:
+        """So much was let go; its memory may be given back to the system."""
+
     def wake_main(self) -> None:
         """Have the main thread look at its cancelled calls."""
 
@@ -104,6 +107,14 @@ class Dispatcher:
             self.host.announce(
                 "ended", [session_id, generation, reason, released.refs, released.nbytes]
             )
+        doomed.clear()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Tell the process what was let go since."""
+        refs, nbytes = self.store.books.take_freed()
+        if refs:
+            self.host.freed(refs, nbytes)
 
     def declare(self, declarations: list[list[Any]]) -> None:
         """What the kernel makes known before a request."""

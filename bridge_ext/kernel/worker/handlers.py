@@ -206,21 +206,21 @@ class Handlers:
                 raise SessionMismatchError(
                     text_of(entry), payload["session_id"], entry.session.spec.id
                 )
-        return _released(self.shared.store.release_refs(payload["args"], payload["session_id"]))
+        store = self.shared.store
+        return self._released(store.release_refs(payload["args"], payload["session_id"]))
 
     def _release_session(self, payload: Payload, session: Session | None, cell: str) -> Answer:
         (reason,) = payload["args"]
         generation = payload.get("generation") or 0
-        return _released(
-            self.shared.store.release_session(payload["session_id"], generation, reason)
-        )
+        store = self.shared.store
+        return self._released(store.release_session(payload["session_id"], generation, reason))
 
-
-def _released(released: Released) -> Answer:
-    """The acknowledgement of a release; what was held is let go here, outside every lock."""
-    body = pack([0, [released.refs, released.nbytes]])
-    released.doomed = []
-    return body, []
+    def _released(self, released: Released) -> Answer:
+        """The acknowledgement of a release; what was held is let go here, outside every lock."""
+        body = pack([0, [released.refs, released.nbytes]])
+        released.doomed = []
+        self.shared.let_go()
+        return body, []
 
 
 _NOTHING: Answer = (pack([0, None]), [])

@@ -33,6 +33,7 @@ from .dispatcher import Dispatcher, Host
 from .environment import set_environment
 from .lines import Lines, flush
 from .printing import LIVE, Printing
+from .trimming import IDLE, Trimmer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Worker(Host):
         self._main = threading.get_ident()
         self._pipes = (os.dup(1), os.dup(2))  # user code may redirect the descriptors themselves
         self._publishing, self._published = threading.Lock(), 0
+        self._trimmer, self._calls, self._idle_since = Trimmer(), 0, 0.0
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
 
@@ -229,9 +231,13 @@ class Worker(Host):
         sock = self._control.socket
         while True:
             due = self._dispatcher.store.next_timer()
-            timeout = None if due is None else max(0.0, due - time.monotonic())
+            now = time.monotonic()
+            waits = [] if due is None else [max(0.0, due - now)]
             if self._printing.pending:
-                timeout = LIVE if timeout is None else min(timeout, LIVE)
+                waits.append(LIVE)
+            if self._trimmer.enough:
+                waits.append(self._trim(now))
+            timeout = min(waits, default=None)
             readable, _, _ = select.select([sock.fileno(), self._wake_in], [], [], timeout)
             if self._wake_in in readable:
                 os.read(self._wake_in, 4096)
@@ -239,6 +245,21 @@ class Worker(Host):
             self._printing.show_pending()
             if sock.fileno() in readable:
                 return
+
+    def _trim(self, now: float) -> float:
+        """Give freed memory back, if it is time; seconds until it may be."""
+        calls, busy = self._dispatcher.calls, self._dispatcher.busy is not None
+        if busy or calls != self._calls:
+            self._calls, self._idle_since = calls, now
+        due = self._trimmer.due(now, self._idle_since)
+        if due is not None and due <= now and not busy:
+            self._trimmer.run()
+        return max(0.0, due - now) if due is not None and due > now else IDLE
+
+    def freed(self, refs: int, nbytes: int) -> None:
+        """Note it; the control thread gives it back once nothing runs."""
+        if self._trimmer.dropped(refs, nbytes):
+            self.wake_clock()
 
     def announce(self, event: str, details: list[Any]) -> None:
         """Send a notice on the control channel."""

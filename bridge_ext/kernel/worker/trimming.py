@@ -53,11 +53,18 @@ class Trimmer:
         self._per_block = SECONDS_PER_BLOCK
         self._trim: Callable[[int], Any] | None = None
 
-    def dropped(self, refs: int, nbytes: int) -> None:
-        """Note what a release let go."""
+    def dropped(self, refs: int, nbytes: int) -> bool:
+        """Note what a release let go; whether with this it is enough, and was not before."""
         with self._lock:
+            before = self.enough
             self._refs += refs
             self._nbytes += nbytes
+            return self.enough and not before
+
+    @property
+    def enough(self) -> bool:
+        """Whether it is worth while."""
+        return self._refs >= LEAST_REFS or self._nbytes >= LEAST_BYTES
 
     def due(self, now: float, idle_since: float | None) -> float | None:
         """When to run, on the monotonic clock, if the worker stays idle; None if there is no need.
@@ -67,7 +74,7 @@ class Trimmer:
             idle_since: when the main thread had its last call; None while it has one.
         """
         with self._lock:
-            enough = self._refs >= LEAST_REFS or self._nbytes >= LEAST_BYTES
+            enough = self.enough
         if not enough or idle_since is None:
             return None
         return max(now, idle_since + IDLE, self._rests_until)
