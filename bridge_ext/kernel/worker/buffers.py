@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     Block = tuple[int, int]
 
-_CHAIN = 100
-"""Owners of owners that are asked for; numpy itself makes no chains."""
-
 
 def classes(module: str, *names: str) -> list[Any]:
     """Classes of a library, as far as it is imported and has them."""
@@ -68,15 +65,10 @@ def array_block(base: Any, array: Any, address: int = 0) -> Block | None:
     """The block of the root of an array's bases."""
     if not one_of(base, "numpy", "ndarray"):
         return None
-    for _ in range(_CHAIN):
-        owner = base.base.__get__(array)
-        if owner is None:
-            break
-        if not derives(type(owner), base):
-            address = _address(base, array)
-            return owner_block(owner, address) or (address, base.nbytes.__get__(array))
-        array = owner
-    return _address(base, array), base.nbytes.__get__(array)
+    address = _address(base, array)
+    owner = base.base.__get__(array)
+    found = owner_block(owner, address) if owner is not None else None
+    return found or (address, base.nbytes.__get__(array))
 
 
 def _address(ndarray: Any, array: Any) -> int:
@@ -112,7 +104,7 @@ def storage_block(base: Any, tensor: Any, address: int = 0) -> Block | None:
     """The storage of a tensor, on whatever device."""
     if not one_of(base, "torch", "Tensor"):
         return None
-    storage = tensor.untypedstorage_block()
+    storage = tensor.untyped_storage()
     return storage.data_ptr(), storage.nbytes()
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 
 from .libraries import SAMPLES
 from .parts import ATOMS, SIMPLE, rule_of
@@ -33,7 +32,10 @@ _EVERY = 16
 _SHARE = 12
 """Objects that each of many parts may look at, at least: enough to come to the bottom of one."""
 _SHARED = 8
-"""References to a sampled object from which on it is taken for one that many places share."""
+"""References to a sampled object from which on it is taken for one that many places share.
+
+An object that most places hold counts once that way.
+"""
 _DEEPEST = 40
 """Levels of one descent; what is deeper is looked at after all else. A level is three frames."""
 _OF_WALK = 6
@@ -241,31 +243,26 @@ class Walk:
                 self.visit(part, weight, floor)
             else:
                 deep.append(part)
-        self._each(deep, [weight] * len(deep), floor)
+        self._each(deep, weight, floor)
 
     def places(self, count: int, floor: int) -> range:
         """Where to sample `count` parts: evenly spread, as many as can be looked at."""
         return range(0, count, -(-count // min(SAMPLES, max(_SHARE, self.left - floor))))
 
     def sampled(self, sample: Sequence[Any], count: int, weight: float, floor: int) -> None:
-        """Look at a sample of `count` parts, evenly spread, and take it for all.
-
-        A part that the sample has twice is one that many places share, and counts once.
-        """
+        """Look at a sample of `count` parts, evenly spread, and take it for all."""
         self.estimated = True
         scale = count / len(sample)
         parts = [part for first in _ORDER for part in sample[first::8]]
-        seen = Counter(map(id, parts))
-        weights = [weight if seen[id(part)] > 1 else weight * scale for part in parts]
-        self._each(parts, weights, floor)
+        self._each(parts, weight * scale, floor)
 
-    def _each(self, parts: list[Any], weights: list[float], floor: int) -> None:
+    def _each(self, parts: list[Any], weight: float, floor: int) -> None:
         """Look at parts, each with its share of what is left.
 
         Those not reached are taken to be as the others.
         """
         before, count = self.own, len(parts)
-        for done, (part, weight) in enumerate(zip(parts, weights, strict=True)):
+        for done, part in enumerate(parts):
             if self.left <= floor or (self.late and id(type(part)) not in ATOMS):
                 self.estimated = True
                 if done:
