@@ -522,7 +522,7 @@ def test_a_frame_weighs_what_pandas_says_with_all_in_it(kind, count):
     frame = pandas.DataFrame({"a": column, "b": range(count)})
     size = weigh(frame)
     assert abs(size.nbytes - deep_usage(frame)) < 0.02 * deep_usage(frame) + 1000
-    assert size.estimated == (kind == "objects" and count > 10_000)
+    assert size.estimated == (frame["a"].dtype == object and count > 10_000)
     series = weigh(frame["a"])
     assert abs(series.nbytes - deep_usage(frame["a"])) < 0.02 * deep_usage(frame["a"]) + 1000
     assert {key for key, _ in series.buffers} <= {key for key, _ in size.buffers}
@@ -552,10 +552,9 @@ def test_a_column_is_a_view_of_its_frame():
 def test_an_index_weighs_what_pandas_says(make):
     pandas = pytest.importorskip("pandas")
     index = make(pandas)
-    if pandas.__version__ >= "3" and isinstance(index, pandas.MultiIndex):
-        index = index.remove_unused_levels()
+    found = weigh(index).nbytes  # before it is asked, for which some versions make a table
     true = index.memory_usage(deep=True)
-    assert abs(weigh(index).nbytes - true) < 0.05 * true + 1500
+    assert abs(found - true) < 0.05 * true + 1500
 
 
 def test_the_hash_table_of_an_index_counts_once_it_is_there():
