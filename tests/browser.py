@@ -1,8 +1,9 @@
-"""A real JupyterLab and Notebook 7 in a real Chromium: the fixtures `lab` and `notebook`.
+"""A real JupyterLab and Notebook 7 in a real Chromium: fixtures `lab`, `notebook`, `inspector`.
 
 A test module asks for them with `pytest_plugins = ["browser"]`, marks its tests with `browser`,
-and imports nothing from here. What a notebook can do is in `pages.py`. It is opened in JupyterLab
-unless a test says where, by a key of `apps.APPS`:
+and imports nothing from here. What a notebook can do is in `pages.py`, and what an inspector can
+in `inspectors.py`. A notebook is opened in JupyterLab unless a test says where, by a key of
+`apps.APPS`:
 
     @pytest.mark.parametrize("notebook", ["lab", "notebook 7"], indirect=True)
 """
@@ -23,6 +24,7 @@ import psutil
 import pytest
 from apps import APPS, LAB
 from conftest import eventually
+from inspectors import Inspector
 from kernels import ROOT, TRACKED
 from pages import ARTIFACTS, PATIENCE, Notebook, pictures
 
@@ -133,12 +135,15 @@ class Lab:
             return json.loads(reply.read() or "null")
 
     @contextmanager
-    def notebook(self, name, app=LAB):
-        """An empty notebook in a page of its own; its kernel ends with the block."""
+    def notebook(self, name, app=LAB, content=None):
+        """A notebook in a page of its own, empty if no content is given.
+
+        Its kernel ends with the block.
+        """
         directory = self._root / name
         directory.mkdir()
         (directory / "tracked.py").write_text(TRACKED)
-        (directory / "notebook.ipynb").write_text(json.dumps(_empty()))
+        (directory / "notebook.ipynb").write_text(json.dumps(content or _empty()))
         with ExitStack() as stack:
             stack.callback(self._end_kernels)
             page = self._browser.new_page()
@@ -227,6 +232,13 @@ def notebook(lab, request):
     name = re.sub(r"\W+", "-", request.node.name.removeprefix("test_")).strip("-")
     with lab.notebook(name, app) as notebook:
         yield notebook
+
+
+@pytest.fixture
+def inspector(notebook):
+    """The inspector of a notebook; its cell is done."""
+    notebook.run("%load_ext bridge_ext")
+    return Inspector(notebook, notebook.run("bridge.inspect()"))
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -10,7 +10,6 @@ import base64
 from pathlib import Path
 
 from apps import UNCOVERED, WATCH, steps
-from axe_playwright_python.sync_playwright import Axe
 from conftest import eventually
 from kernels import ROOT
 
@@ -24,6 +23,7 @@ pictures = []
 CELL = "window.panel.content.widgets[index].model"
 SOURCE = f"([index, code]) => {CELL}.sharedModel.getSource() === code"
 SENT = f"index => window.executions.some(e => e.cell === {CELL}.id)"
+AGAIN = f"index => window.executions.filter(e => e.cell === {CELL}.id).length > 1"
 LAST = f"index => window.executions.filter(e => e.cell === {CELL}.id).pop()"
 DONE = f"""index => {{
     const last = window.executions.filter(e => e.cell === {CELL}.id).pop();
@@ -205,6 +205,14 @@ class Notebook:
         assert cell.status == "error", cell
         return cell
 
+    def again(self, cell):
+        """Run a cell once more, which must succeed."""
+        cell.editor.click()
+        self.page.keyboard.press("ControlOrMeta+Enter")
+        self._until(AGAIN, cell.index, f"another start of {cell.code!r}")
+        assert self.wait(cell).status == "ok", cell
+        return cell
+
     # ------------------------------------------------------------ help while typing
     def complete(self, code):
         """Type, press Tab, and read what is offered; the cell is empty again afterwards."""
@@ -229,6 +237,10 @@ class Notebook:
         return found
 
     # ------------------------------------------------------------ the kernel
+    def command(self, name):
+        """Do what a menu or a key would do by this name."""
+        self.page.evaluate("name => window.jupyterapp.commands.execute(name)", name)
+
     def click(self, command):
         """Click the toolbar's button of a command, such as `notebook:interrupt-kernel`."""
         self.page.locator(f".jp-NotebookPanel-toolbar [data-command='{command}']").click()
@@ -261,6 +273,8 @@ class Notebook:
 
         One text each: the rule, what it says, and the elements.
         """
+        from axe_playwright_python.sync_playwright import Axe
+
         found = Axe().run(self.page, context=selector).response["violations"]
         return [
             f"{rule['id']}: {rule['help']}: {[node['html'] for node in rule['nodes']]}"

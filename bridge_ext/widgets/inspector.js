@@ -52,7 +52,6 @@ class Inspector {
     this.note = element("span", { class: "bx-limit" });
     const hint = element("span", { class: "bx-hint", "aria-hidden": "true" }, HINT);
     const foot = element("div", { class: "bx-foot" }, this.news.node, this.note, hint);
-    // Jupyter's own shortcuts do not apply in here: "dd" deletes no cell.
     const root = { class: "bx-inspector", role: "region", "aria-label": "Session inspector" };
     this.root = element("div", { ...root, "data-lm-suppress-shortcuts": "true" });
     this.root.append(this.gone, this.panel.node, this.toolbar.node, this.area, foot);
@@ -179,6 +178,7 @@ class Inspector {
     if (this.over || !this.state) return;
     const rows = this.windows.rows().map((row) => this.shown(row));
     this.expect(message, rows);
+    if (message.do === "answer") this.news.say(""); // it may still be asking
     this.outbox.send(message, marksOf(message, rows));
   }
 

@@ -39,8 +39,8 @@ class Inspector(anywidget.AnyWidget):
         self.view = view
         self._heard, self._look = heard, look
         super().__init__(state=state)
+        _route_freely(self.comm)
         self.on_msg(self._receive)
-        self._route_freely()
 
     def _receive(self, widget: object, message: Any, buffers: object) -> None:
         self._heard(self, message)
@@ -50,21 +50,7 @@ class Inspector(anywidget.AnyWidget):
         if {**state, "now": 0} == {**self.state, "now": 0}:
             return False
         self.state = state
-        self._route_freely()
         return True
-
-    def _handle_msg(self, msg: Any) -> None:
-        super()._handle_msg(msg)
-        self._route_freely()
-
-    def _route_freely(self) -> None:
-        """Have messages handled in the subshell that the front end names.
-
-        ipykernel 7.4 takes them to where the cell runs under which this comm spoke last: they
-        would wait for the end of that cell, or find a subshell that is no more.
-        """
-        if self.comm is not None:
-            self.comm.__dict__.pop("_reply_subshell_id", None)
 
     def close(self) -> None:
         """End it; where it is displayed, it is gone."""
@@ -81,3 +67,13 @@ class Inspector(anywidget.AnyWidget):
         data, metadata = made if type(made) is tuple else (made or {}, {})
         texts = {"text/plain": repr(tables), "text/html": tables._repr_html_()}
         return {**data, **texts}, metadata
+
+
+def _route_freely(comm: Any) -> None:
+    """Have messages handled in the subshell that the front end names.
+
+    ipykernel 7.4 takes them to where the cell runs under which this comm spoke last: they would
+    wait for the end of that cell, or find a subshell that is no more.
+    """
+    if hasattr(comm, "_reply_subshell_for"):
+        comm._reply_subshell_for = lambda data, named: named

@@ -1,8 +1,16 @@
 // Elements of the page. What the kernel says is only ever put in as text.
 
-/** An element with attributes (a function: a listener; null: left out) and children. */
+const FOCUSED = new Set(["button", "input"]);
+
+/**
+ * An element with attributes (a function: a listener; null: left out) and children.
+ *
+ * Where the focus can be, Jupyter's own shortcuts do not apply: "dd" deletes no cell. It asks the
+ * focused element first and those around it later, and Notebook 7 asks before we hear of the key.
+ */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
+  if (FOCUSED.has(tag) || "tabindex" in attributes) made.dataset.lmSuppressShortcuts = "true";
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") made.addEventListener(name, value);
     else mark(made, name, value);
