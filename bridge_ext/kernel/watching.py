@@ -140,7 +140,7 @@ class Watch:
         return worker.rest > 0
 
     def _hear(self, worker: _Worker, answer: list[Any]) -> None:
-        status, number, whole, _, sessions, rows, gone, rest, unsized = answer
+        status, number, whole, sessions, rows, gone, rest, unsized = answer
         busy, since, calls, count, held, start = status
         now = time.time()
         if whole:

@@ -55,9 +55,9 @@ class Control:
         if verb == "status":
             return self._dispatcher.status()
         if verb == "look":
-            status = self._dispatcher.status()
             number, most = args
-            return [status, *look(store, number, most, busy=status[0] is not None)]
+            news = look(store, number, most, busy=self._dispatcher.busy is not None)
+            return [self._dispatcher.status(), *news]
         if verb == "previews":
             return previews(store, args[0])
         if verb == "sessions":

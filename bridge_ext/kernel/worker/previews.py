@@ -11,6 +11,7 @@ import decimal
 import fractions
 import types
 import uuid
+from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import islice
 
 from ..wire.naming import module_of, name_of
@@ -142,7 +143,11 @@ _RULES: dict[type, Callable[[Any, int], str]] = {
     tuple: _around("(", ")"),
     set: _around("{", "}"),
     frozenset: _around("{", "}"),
+    deque: _around("[", "]"),
     dict: _dict,
+    OrderedDict: _dict,
+    Counter: _dict,
+    defaultdict: _dict,
     type: _class,
     types.FunctionType: _function,
     types.BuiltinFunctionType: _function,
@@ -172,8 +177,14 @@ def _array(array: Any) -> str:
     if dtype.kind not in "biufcSUmM":
         return "object" if dtype.kind == "O" else "structured"
     values = array[(0,) * (array.ndim - 1)][:_ITEMS].tolist() if array.size and array.ndim else []
-    shown = [_item(x, 0) if type(x) in _RULES else str(x) for x in values]
+    shown = [_number(x) for x in values]
     return f"{dtype.name}  {_joined(shown, array.size)}" if shown else str(dtype.name)
+
+
+def _number(value: Any) -> str:
+    if type(value) in (float, complex):
+        return f"{value:.4g}"
+    return _text(value, 0) or str(value)
 
 
 def _first_of(texts: Iterable[str], length: int) -> str:

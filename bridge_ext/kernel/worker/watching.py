@@ -41,7 +41,7 @@ def look(store: Store, number: int, most: int, busy: bool) -> list[Any]:
         busy: whether a call runs.
 
     Returns:
-        `[number, whole, bytes held, rows of sessions, rows of refs, ids that have ended, how many
+        `[number, whole, rows of sessions, rows of refs, ids that have ended, how many
         rows are left, how many of those sent are not measured yet]`. If `whole`, what was told
         before counts no more. Ids that have ended come before the rows.
     """
@@ -81,7 +81,6 @@ def _tell(
     return [
         journal.number,
         whole,
-        store.books.total.nbytes,
         session_rows(sessions, {}),
         [row_of(e, now) for e in held],
         journal.take_gone(),
