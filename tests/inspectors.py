@@ -68,6 +68,15 @@ class Inspector:
         return [row["name"] for row in self.rows]
 
     @property
+    def drawn(self):
+        """How many rows are in the page, with the heads and those that are still awaited."""
+        return self.root.locator("[role=row]").count()
+
+    def asks(self, name):
+        """Whether the row of this name asks for an answer."""
+        return self.row(name).get_by_role("button", name="Keep").is_visible()
+
+    @property
     def rss(self):
         """The worker's resident memory as it is shown, in bytes; 0 if it is not."""
         found = re.search(r"([\d.]+) ([kMG]?B)", self.worker.inner_text())

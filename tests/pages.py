@@ -275,6 +275,8 @@ class Notebook:
         """
         from axe_playwright_python.sync_playwright import Axe
 
+        # JupyterLab's body has no height, and axe-core takes all that is in it for hidden.
+        self.page.evaluate("document.body.style.height = '100vh'")
         found = Axe().run(self.page, context=selector).response["violations"]
         return [
             f"{rule['id']}: {rule['help']}: {[node['html'] for node in rule['nodes']]}"
