@@ -128,9 +128,10 @@ class Lab:
         except (OSError, ValueError):  # not yet, or not yet in full
             return None
 
-    def _ask(self, method, path):
-        headers = {"Authorization": f"token {TOKEN}"}
-        request = urllib.request.Request(self._url + path, method=method, headers=headers)
+    def _ask(self, method, path, content=None):
+        data = None if content is None else json.dumps(content).encode()
+        headers = {"Authorization": f"token {TOKEN}", "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, data, headers, method=method)
         with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             return json.loads(reply.read() or "null")
 
@@ -145,24 +146,32 @@ class Lab:
         (directory / "tracked.py").write_text(TRACKED)
         (directory / "notebook.ipynb").write_text(json.dumps(content or _empty()))
         with ExitStack() as stack:
-            stack.callback(self._end_kernels)
             page = self._browser.new_page()
-            stack.callback(page.close)
             notebook = Notebook(page, APPS[app], directory, self._url)
+            stack.callback(self._end_kernel, notebook.path)
+            stack.callback(page.close)
             stack.callback(notebook.screenshot, "end")
             stack.callback(self._forget_theme)
+            self._start_kernel(notebook.path)
             address = APPS[app].page.format(name=name, path=notebook.path)
             notebook.open(f"{self._url}{address}?token={TOKEN}")
             yield notebook
         assert notebook.problems == []
 
+    def _start_kernel(self, path):
+        """Start a notebook's kernel, so that it does so while its page loads."""
+        kernel = {"name": "this"}
+        session = {"path": path, "name": path, "type": "notebook", "kernel": kernel}
+        self._ask("POST", "api/sessions", session)
+
     def _forget_theme(self):
         """The next page has the theme that is the default."""
         (self._directory / THEME).unlink(missing_ok=True)
 
-    def _end_kernels(self):
-        for kernel in self._ask("GET", "api/kernels"):
-            self._ask("DELETE", f"api/kernels/{kernel['id']}")
+    def _end_kernel(self, path):
+        for session in self._ask("GET", "api/sessions"):
+            if session["path"] == path:
+                self._ask("DELETE", f"api/sessions/{session['id']}")
 
 
 def _empty():

@@ -193,7 +193,7 @@ def test_the_stop_button_ends_a_call_and_the_inspector_goes_on(notebook, inspect
 
 
 def test_its_own_buttons_interrupt_and_restart_the_worker(notebook, inspector):
-    notebook.run("rows = bridge.new('collections.deque', [1, 2])")
+    notebook.run("%%session shared\nrows = bridge.new('collections.deque', [1, 2])")
     cell = notebook.send("bridge.call('tracked.block', 'called')")
     notebook.until_file("called")
     inspector.says("busy")
@@ -207,6 +207,8 @@ def test_its_own_buttons_interrupt_and_restart_the_worker(notebook, inspector):
     inspector.worker.get_by_role("button", name="Restart the worker").click()
     all_gone(worker, within=5)
     inspector.lacks("deque")
+    inspector.click("shared", "Dismiss")  # it is lost
+    inspector.lacks("shared")
     notebook.fail("len(rows)").shows("SessionLostError")
     notebook.run("rows = bridge.new('collections.deque', [1, 2])")
     inspector.shows("deque")
