@@ -7,10 +7,8 @@ else that of the object that owns it: no block is where an object is.
 
 from __future__ import annotations
 
-import sys
-
-from ..wire.naming import module_of, name_of
-from .introspect import mro_of
+from ..wire.naming import module_of, mro_of, name_of
+from .lineage import one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,23 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     Block = tuple[int, int]
-
-
-def classes(module: str, *names: str) -> list[Any]:
-    """Classes of a library, as far as it is imported and has them."""
-    found = sys.modules.get(module)
-    space = found.__dict__ if type(found) is type(sys) else {}
-    return [space[name] for name in names if name in space]
-
-
-def one_of(t: type, module: str, *names: str) -> bool:
-    """Whether a type is one of these classes of a library."""
-    return any(t is cls for cls in classes(module, *names))
-
-
-def derives(t: type, base: Any) -> bool:
-    """Whether a class is among the type's bases; `in` would ask a metaclass whether it is equal."""
-    return any(cls is base for cls in mro_of(t))
 
 
 def bytes_block(obj: bytes) -> Block:
@@ -85,9 +66,11 @@ def _length_block(base: Any, owner: Any, address: int) -> Block | None:
 
 def _lent_by_arrow(base: Any, owner: Any, address: int) -> Block | None:
     """The one of an arrow array's buffers, or the buffer, that the address is in."""
-    if derives(type(owner), sys.modules["pyarrow"].Buffer):
+    if one_of(base, "pyarrow", "Buffer"):
         return arrow_block(owner)
-    for buffer in owner.buffers():
+    if not one_of(base, "pyarrow", "Array"):
+        return None
+    for buffer in base.buffers(owner):
         if buffer is not None and buffer.address <= address <= buffer.address + buffer.size:
             return arrow_block(buffer)
     return None

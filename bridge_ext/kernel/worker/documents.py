@@ -7,7 +7,16 @@ import types
 
 from ..wire.limits import MAX_HELP
 from ..wire.naming import module_of, name_of
-from .introspect import SLOTS, dict_of, is_function, kind_of, mro_of, signature_of
+from .introspect import (
+    SLOTS,
+    builtin_name,
+    dict_of,
+    is_function,
+    kind_of,
+    mro_of,
+    signature_of,
+)
+from .lineage import derives, ids
 from .sources import file_of, origin_of, source_of
 
 TYPE_CHECKING = False
@@ -15,14 +24,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TEXT = type.__dict__["__text_signature__"].__get__
-_DOCUMENTED = (
+_DOCUMENTED = SLOTS | ids(
     property,
     types.BuiltinFunctionType,
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
-    *SLOTS,
 )
-"""Types of C whose instances' `__doc__` runs nothing of the user's."""
+"""Types of C, by their ids, whose instances' `__doc__` runs nothing of the user's."""
 
 
 def document(obj: Any, own: dict[str, Any], kind: str, *, bound: bool, source: bool) -> list[Any]:
@@ -64,11 +72,12 @@ def _full(module: str, name: str) -> str:
 def _name(obj: Any) -> str:
     """The object's own full name, where it is a class, a function or a module."""
     t = type(obj)
-    if type in mro_of(t):
+    if derives(t, type):
         return _full(module_of(obj), name_of(obj))
     if is_function(t) or t is types.BuiltinFunctionType:
         module = obj.__module__
-        return _full(module if type(module) is str else "builtins", obj.__qualname__)
+        name = obj.__qualname__ if is_function(t) else builtin_name(obj)
+        return _full(module if type(module) is str else "builtins", name)
     return ""
 
 
@@ -78,10 +87,10 @@ def _signature(obj: Any, own: dict[str, Any], bound: bool) -> tuple[str, bool]:
     t = type(obj)
     if is_function(t):
         return signature_of(obj), bound
-    if t in _DOCUMENTED:
-        text = "" if t is property or t in SLOTS else obj.__text_signature__ or ""
+    if id(t) in _DOCUMENTED:
+        text = "" if t is property or id(t) in SLOTS else obj.__text_signature__ or ""
         return text, bound or (t is types.BuiltinFunctionType and text.startswith("($"))
-    if type in mro_of(t):
+    if derives(t, type):
         return _made_by(obj)
     wrapped = dict.get(own, "__wrapped__")
     if is_function(type(wrapped)):
@@ -124,7 +133,7 @@ def _in_types(t: type, name: str) -> Any:
 
 def _doc(obj: Any, own: dict[str, Any]) -> str:
     t = type(obj)
-    if is_function(t) or t in _DOCUMENTED:
+    if is_function(t) or id(t) in _DOCUMENTED:
         doc = obj.__doc__
     else:
         doc = dict.get(own, "__doc__")
@@ -133,7 +142,7 @@ def _doc(obj: Any, own: dict[str, Any]) -> str:
             if numpy is not None and t is numpy.__dict__.get("ufunc"):
                 doc = obj.__doc__
             else:
-                doc = _class_doc(obj if type in mro_of(t) else t)
+                doc = _class_doc(obj if derives(t, type) else t)
     return _dedented(doc) if type(doc) is str else ""
 
 

@@ -13,6 +13,7 @@ import types
 from ..wire.limits import MAX_DOC, MAX_MEMBERS
 from ..wire.naming import module_of, name_of
 from ..wire.specials import REFUSED, SPECIALS
+from .lineage import classes, derives, ids, one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def type_record(t: type, type_id: int) -> list[Any]:
 
 def kind_of(t: type) -> str:
     """What its instances are: "class", "function" or "object"."""
-    if type in _MRO(t):
+    if derives(t, type):
         return "class"
     return "function" if name_of(t) in _FUNCTION_TYPES else "object"
 
@@ -93,46 +94,54 @@ def _is_numpy_integer(cls: type) -> bool:
 def _member(name: str, value: Any) -> list[Any]:
     kind = type(value)
     called = "static" if kind is staticmethod else "method"
-    if kind in (staticmethod, classmethod):
+    if kind is staticmethod or kind is classmethod:
         value = value.__func__
         kind = type(value)
     if is_function(kind):
         return [name, called, signature_of(value), _paragraph(value.__doc__)]
-    if kind in _BUILTIN:
+    if id(kind) in _BUILTIN:
         return [name, called, value.__text_signature__, _paragraph(value.__doc__)]
     if kind is property:
         return [name, "property", None, _paragraph(value.__doc__)]
-    return [name, "data", None, _paragraph(value.__doc__) if kind in SLOTS else None]
+    return [name, "data", None, _paragraph(value.__doc__) if id(kind) in SLOTS else None]
 
 
 def is_function(t: type) -> bool:
     """Whether its instances are functions that tell their parameters: Python's and Cython's."""
     # In the dictionary of Cython's type stands the slot of its functions' `__module__`.
-    return t is _FUNCTION or (name_of(t) == _CYTHON and type(_MODULE(t)) in SLOTS)
+    return t is _FUNCTION or (name_of(t) == _CYTHON and id(type(_MODULE(t))) in SLOTS)
+
+
+def builtin_name(fn: Any) -> str:
+    """The qualified name of a builtin function, which asks the type that it is bound to."""
+    owner = fn.__self__
+    t = owner if derives(type(owner), type) else type(owner)
+    name = fn.__qualname__ if type(t) is type else fn.__name__
+    return name if type(name) is str else ""
 
 
 def own_dict(obj: Any) -> dict[str, Any]:
     """The object's own dictionary; of one that has none, or a class, an empty one."""
     for base in mro_of(type(obj)):
         slot = dict_of(base).get("__dict__")
-        if type(slot) in SLOTS:
+        if id(type(slot)) in SLOTS:
             found = slot.__get__(obj)
-            return found if isinstance(found, dict) else {}
+            return found if derives(type(found), dict) else {}
     return {}
 
 
 _FUNCTION = type(name_of)
 _CYTHON = "cython_function_or_method"
-SLOTS = (types.GetSetDescriptorType, types.MemberDescriptorType)
-"""The types of the attributes that C code or `__slots__` give a type."""
-_BUILTIN = (type(list.append), type(dict.__dict__["fromkeys"]), type(len))
-_SIMPLE = (type(None), bool, int, float, str)
+SLOTS = ids(types.GetSetDescriptorType, types.MemberDescriptorType)
+"""The types of the attributes that C code or `__slots__` give a type, by their ids."""
+_BUILTIN = ids(type(list.append), type(dict.__dict__["fromkeys"]), type(len))
+_SIMPLE = ids(type(None), bool, int, float, str)
 
 
 def signature_of(fn: Any) -> str:
     """The parameters of a function as text, defaults shown where they are simple."""
     for _ in range(10):
-        wrapped = fn.__dict__.get("__wrapped__")
+        wrapped = dict.get(fn.__dict__, "__wrapped__")
         if type(wrapped) is not _FUNCTION:
             break
         fn = wrapped
@@ -160,7 +169,7 @@ def signature_of(fn: Any) -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    if type(value) in _SIMPLE:
+    if id(type(value)) in _SIMPLE:
         text = repr(value)
         if len(text) <= 40:
             return f"{name}={text}"
@@ -180,8 +189,9 @@ Facts = tuple["int | None", "tuple[int, ...] | None", int, bool]
 def facts(obj: Any) -> Facts:
     """`(length, shape, nbytes, estimated)`; `estimated` says that nbytes is not the whole."""
     t = type(obj)
-    if t in _SIZED:
-        return len(obj), None, obj.__sizeof__(), t in _CONTAINERS
+    parts = _SIZED.get(id(t))
+    if parts is not None:
+        return len(obj), None, obj.__sizeof__(), parts
     module = module_of(t)
     rule = _KNOWN.get(module.partition(".")[0])
     if rule is not None:
@@ -199,42 +209,46 @@ def facts(obj: Any) -> Facts:
 
 _flags: Any = type.__dict__["__flags__"].__get__
 _HEAPTYPE = 1 << 9
-_CONTAINERS = (list, tuple, dict, set, frozenset)
-_SIZED = frozenset((*_CONTAINERS, str, bytes, bytearray))
+_SIZED = {
+    **dict.fromkeys(ids(list, tuple, dict, set, frozenset), True),
+    **dict.fromkeys(ids(str, bytes, bytearray), False),
+}
+"""Whether there is more to them than their own bytes, by the ids of types."""
 
 
 def _numpy_facts(t: type, obj: Any) -> Facts | None:
     numpy = sys.modules["numpy"]
-    if numpy.ndarray not in _MRO(t):
+    array: Any = numpy.__dict__["ndarray"] if type(numpy) is types.ModuleType else None
+    if t is not array and not derives(t, array):
         return None
-    shape = tuple(numpy.ndarray.shape.__get__(obj))
-    dtype = numpy.ndarray.dtype.__get__(obj)
-    return (shape[0] if shape else None), shape, numpy.ndarray.nbytes.__get__(obj), dtype.hasobject
+    shape = tuple(array.shape.__get__(obj))
+    dtype = array.dtype.__get__(obj)
+    return (shape[0] if shape else None), shape, array.nbytes.__get__(obj), dtype.hasobject
 
 
 def _pandas_facts(t: type, obj: Any) -> Facts | None:
-    pandas = sys.modules["pandas"]
-    if t is pandas.DataFrame:
+    frame, series, index = classes("pandas", "DataFrame", "Series", "Index")
+    if t is frame:
         rows, columns = obj.shape
         deep = any(dtype.kind == "O" for dtype in obj.dtypes)
         return rows, (rows, columns), int(obj.memory_usage().sum()), deep
-    if t is pandas.Series or pandas.Index in _MRO(t):
+    if t is series or (derives(t, index) and one_of(t, module_of(t), name_of(t))):
         return len(obj), (len(obj),), int(obj.memory_usage()), obj.dtype.kind == "O"
     return None
 
 
 def _arrow_facts(t: type, obj: Any) -> Facts | None:
-    arrow = sys.modules["pyarrow"]
-    if t in (arrow.Table, arrow.RecordBatch):
+    if one_of(t, "pyarrow", "Table", "RecordBatch"):
         return obj.num_rows, (obj.num_rows, obj.num_columns), obj.nbytes, False
-    if arrow.Array in _MRO(t) or t is arrow.ChunkedArray:
-        return len(obj), (len(obj),), obj.nbytes, False
+    for base in classes("pyarrow", "Array", "ChunkedArray"):
+        if derives(t, base):  # whose methods the user's own may hide
+            length = base.__len__(obj)
+            return length, (length,), base.nbytes.__get__(obj), False
     return None
 
 
 def _torch_facts(t: type, obj: Any) -> Facts | None:
-    torch = sys.modules["torch"]
-    if t is not torch.Tensor:
+    if not one_of(t, "torch", "Tensor"):
         return None
     shape = tuple(obj.shape)
     return (shape[0] if shape else None), shape, obj.element_size() * obj.nelement(), False

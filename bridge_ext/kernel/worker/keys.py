@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 
 from ..wire.limits import MAX_KEYS
 from ..wire.naming import module_of
-from .introspect import mro_of
+from .lineage import classes, derives, ids, one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-_PLAIN = frozenset((str, bytes, int, float, bool, type(None)))
+_PLAIN = ids(str, bytes, int, float, bool, type(None))
 
 
 def keys_of(obj: Any) -> list[Any]:
@@ -26,7 +25,7 @@ def keys_of(obj: Any) -> list[Any]:
 def columns_of(obj: Any) -> list[str]:
     """Columns that can be read as attributes."""
     t = type(obj)
-    if module_of(t).partition(".")[0] != "pandas" or t not in _classes("pandas", "DataFrame"):
+    if not one_of(t, "pandas", "DataFrame"):
         return []
     return [key for key in keys_of(obj) if type(key) is str and key.isidentifier()]
 
@@ -39,12 +38,13 @@ def _first(keys: Iterable[Any]) -> list[Any]:
 
 
 def _plain(key: Any) -> bool:
-    return type(key) in _PLAIN or (type(key) is tuple and all(type(x) in _PLAIN for x in key))
+    t = type(key)
+    return id(t) in _PLAIN or (t is tuple and all(id(type(x)) in _PLAIN for x in key))
 
 
 def _found(obj: Any) -> Iterable[Any]:
     t = type(obj)
-    if dict in mro_of(t):
+    if derives(t, dict):
         return dict.keys(obj)
     rule = _KNOWN.get(module_of(t).partition(".")[0])
     try:
@@ -53,42 +53,33 @@ def _found(obj: Any) -> Iterable[Any]:
         return ()  # a library whose insides have changed
 
 
-def _classes(module: str, *names: str) -> list[Any]:
-    """Classes of a library, as far as it is imported and has them."""
-    found = sys.modules.get(module)
-    space = found.__dict__ if type(found) is type(sys) else {}
-    return [space[name] for name in names if name in space]
-
-
 def _numpy_keys(t: type, obj: Any) -> Iterable[Any]:
-    numpy = sys.modules["numpy"]
-    if numpy.ndarray in mro_of(t):
-        return numpy.ndarray.dtype.__get__(obj).names or ()
-    if numpy.void in mro_of(t):
-        return numpy.void.dtype.__get__(obj).names or ()
+    for base in classes("numpy", "ndarray", "void"):
+        if derives(t, base):
+            return base.dtype.__get__(obj).names or ()
     return ()
 
 
 def _pandas_keys(t: type, obj: Any) -> Iterable[Any]:
-    if t in _classes("pandas", "DataFrame"):
+    if one_of(t, "pandas", "DataFrame"):
         return obj.columns[:MAX_KEYS].tolist()  # type: ignore[no-any-return]
-    if t in _classes("pandas", "Series"):
+    if one_of(t, "pandas", "Series"):
         return obj.index[:MAX_KEYS].tolist()  # type: ignore[no-any-return]
-    if t in _classes("pandas.core.groupby.generic", "DataFrameGroupBy"):
+    if one_of(t, "pandas.core.groupby.generic", "DataFrameGroupBy"):
         return _pandas_keys(type(obj.obj), obj.obj)
     return ()
 
 
 def _arrow_keys(t: type, obj: Any) -> Iterable[Any]:
-    return obj.schema.names if t in _classes("pyarrow", "Table", "RecordBatch") else ()
+    return obj.schema.names if one_of(t, "pyarrow", "Table", "RecordBatch") else ()
 
 
 def _polars_keys(t: type, obj: Any) -> Iterable[Any]:
-    return obj.columns if t in _classes("polars", "DataFrame") else ()
+    return obj.columns if one_of(t, "polars", "DataFrame") else ()
 
 
 def _sqlite_keys(t: type, obj: Any) -> Iterable[Any]:
-    return obj.keys() if t in _classes("sqlite3", "Row") else ()
+    return obj.keys() if one_of(t, "sqlite3", "Row") else ()
 
 
 _KNOWN: dict[str, Callable[[type, Any], Iterable[Any]]] = {

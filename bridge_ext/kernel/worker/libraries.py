@@ -9,7 +9,8 @@ import gc
 import sys
 
 from ..wire.naming import module_of, mro_of, name_of
-from .buffers import array_block, arrow_block, derives, one_of, owner_block, storage_block
+from .buffers import array_block, arrow_block, owner_block, storage_block
+from .lineage import classes, derives, one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,19 +93,24 @@ def _cells(walk: Walk, ndarray: Any, array: Any, weight: float, floor: int) -> N
     walk.sampled(sample, count, weight, floor)
 
 
+_ARROW = ("Array", "ChunkedArray", "Table", "RecordBatch")
+
+
 def _arrow(walk: Walk, obj: Any, weight: float, floor: int) -> None:
     """A table or array: its bytes lie in its buffers, a slice's in those of the whole."""
     found: dict[int, int] = {}
+    buffers = sys.modules["pyarrow"].Array.buffers
     for array in _chunks(obj):
         walk.left -= 1
         if walk.left <= 0:
             walk.estimated = True
             break
-        for buffer in array.buffers():
+        for buffer in buffers(array):
             if buffer is not None and buffer.size:
                 key, size = arrow_block(buffer)
                 found[key] = size
-    rest = obj.nbytes
+    kinds = classes("pyarrow", *_ARROW)
+    rest = next(base.nbytes.__get__(obj) for base in kinds if derives(type(obj), base))
     for key, size in found.items():
         seen = min(size, rest)
         rest -= seen
@@ -209,7 +215,7 @@ def _of_pandas(t: type, base: Any, module: str) -> Rule | None:
 def _of_arrow(t: type, base: Any, module: str) -> Rule | None:
     if one_of(base, "pyarrow", "Buffer"):
         return _arrow_buffer
-    if one_of(base, "pyarrow", "Array", "ChunkedArray", "Table", "RecordBatch"):
+    if one_of(base, "pyarrow", *_ARROW):
         return _arrow
     return None
 
@@ -225,7 +231,7 @@ def _of_scipy(t: type, base: Any, module: str) -> Rule | None:
 
 
 def _of_sklearn(t: type, base: Any, module: str) -> Rule | None:
-    return _tree if one_of(base, "sklearn.tree._tree", "Tree") else None
+    return _tree if t is base and one_of(t, "sklearn.tree._tree", "Tree") else None
 
 
 def _of_polars(t: type, base: Any, module: str) -> Rule | None:

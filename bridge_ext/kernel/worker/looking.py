@@ -16,6 +16,7 @@ from .documents import document
 from .inbox import checked_ref
 from .introspect import SLOTS, dict_of, is_function, kind_of, mro_of, own_dict
 from .keys import columns_of, keys_of
+from .lineage import derives, ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,14 +79,14 @@ def find(store: Store, root: Root, path: list[str]) -> Seen:
 
 
 def _part(obj: Any, name: str) -> Seen:
-    bases = mro_of(type(obj))
-    if type in bases:
+    t = type(obj)
+    if derives(t, type):
         return _of_class(_inherited(obj, name))
     own = own_dict(obj)
-    raw = _inherited(type(obj), name)
+    raw = _inherited(t, name)
     if type(raw) is not property and dict.__contains__(own, name):
         return Seen(dict.__getitem__(own, name))
-    if types.ModuleType in bases:
+    if derives(t, types.ModuleType):
         full = f"{dict.get(own, '__name__')}.{name}"
         if full in sys.modules:
             return Seen(sys.modules[full])
@@ -97,7 +98,7 @@ def _of_class(raw: Any) -> Seen:
     """What a class gives for what stands in it."""
     if raw is _NOTHING:
         raise Unseen
-    if type(raw) in (staticmethod, classmethod):
+    if type(raw) is staticmethod or type(raw) is classmethod:
         return Seen(raw.__func__, bound=type(raw) is classmethod)
     return Seen(raw)
 
@@ -140,9 +141,9 @@ def names(store: Store, root: Root, path: list[str]) -> list[list[str]]:
         return []
     obj = seen.obj
     kinds = {name: _kind(value) for name, value in _items(own_dict(obj))}
-    if types.ModuleType in mro_of(type(obj)):
+    if derives(type(obj), types.ModuleType):
         _add_modules(obj, kinds)
-    elif type in mro_of(type(obj)):
+    elif derives(type(obj), type):
         _add_members(obj, kinds)
     else:
         if path or type(root) is str:
@@ -154,7 +155,8 @@ def names(store: Store, root: Root, path: list[str]) -> list[list[str]]:
 
 def _items(own: Mapping[str, Any]) -> list[tuple[str, Any]]:
     # `dict.items`, because a subclass may have methods of the user's; `dict.copy` would use them.
-    pairs = dict.items(own) if isinstance(own, dict) else own.items()
+    whole: Any = own
+    pairs = dict.items(whole) if derives(type(own), dict) else own.items()
     try:
         return [(name, value) for name, value in list(pairs) if type(name) is str]
     except RuntimeError:
@@ -165,11 +167,11 @@ def _add_modules(module: Any, kinds: dict[str, str]) -> None:
     """Submodules that were not imported, and what `__all__` promises."""
     own = own_dict(module)
     promised: Any = dict.get(own, "__all__", ())
-    for name in promised if type(promised) in (list, tuple) else ():
+    for name in promised if type(promised) is list or type(promised) is tuple else ():
         if type(name) is str:
             kinds.setdefault(name, "instance")
-    path = dict.get(own, "__path__")
-    for name in searching.submodules(path if isinstance(path, list) else ()):
+    path: Any = dict.get(own, "__path__")
+    for name in searching.submodules(list.copy(path) if derives(type(path), list) else ()):
         kinds.setdefault(name, "module")
 
 
@@ -182,16 +184,18 @@ def _add_members(cls: type, kinds: dict[str, str]) -> None:
 
 def _kind(value: Any) -> str:
     t = type(value)
-    if types.ModuleType in mro_of(t):
+    if derives(t, types.ModuleType):
         return "module"
-    if t is property or t in SLOTS:
+    if t is property or id(t) in SLOTS:
         return "property"
-    if t in (staticmethod, classmethod) or is_function(t) or t in _METHODS:
+    if is_function(t) or id(t) in _METHODS:
         return "function"
     return {"class": "class", "function": "function"}.get(kind_of(t), "instance")
 
 
-_METHODS = (types.MethodDescriptorType, types.ClassMethodDescriptorType)
+_METHODS = ids(
+    *(staticmethod, classmethod, types.MethodDescriptorType, types.ClassMethodDescriptorType)
+)
 
 
 # ---------------------------------------------------------------- the requests

@@ -10,9 +10,10 @@ from threading import Lock, RLock, Thread
 from weakref import ref
 
 from . import libraries
-from .buffers import bytes_block, derives
+from .buffers import bytes_block
 from .introspect import dict_of, is_function, mro_of, own_dict
 from .libraries import SAMPLES
+from .lineage import derives
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

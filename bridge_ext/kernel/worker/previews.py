@@ -15,8 +15,9 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import islice
 
 from ..wire.naming import module_of, name_of
-from .introspect import mro_of, own_dict
+from .introspect import builtin_name, own_dict
 from .keys import keys_of
+from .lineage import derives, one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def preview(obj: Any) -> str:
 
 def _text(obj: Any, depth: int) -> str:
     """An object of a known type, or "" for one of any other."""
-    rule = _RULES.get(type(obj))
+    rule = _RULES.get(id(type(obj)))
     return rule(obj, depth) if rule is not None else ""
 
 
@@ -75,6 +76,19 @@ def _plain(obj: Any, depth: int) -> str:
 def _int(obj: int, depth: int) -> str:
     bits = obj.bit_length()
     return repr(obj) if bits <= _BITS else f"<int of {bits:,} bits>"
+
+
+def _time(obj: Any, depth: int) -> str:
+    return repr(obj.replace(tzinfo=None))  # a zone may be of a class of the user's
+
+
+def _fraction(obj: Any, depth: int) -> str:
+    parts = obj._numerator, obj._denominator
+    return repr(obj) if all(type(part) is int for part in parts) else ""
+
+
+def _uuid(obj: Any, depth: int) -> str:
+    return repr(obj) if type(obj.int) is int else ""
 
 
 def _cut(obj: Any, depth: int) -> str:
@@ -118,12 +132,17 @@ def _function(obj: Any, depth: int) -> str:
     return ".".join(part for part in parts if type(part) is str)
 
 
+def _builtin(obj: Any, depth: int) -> str:
+    module = obj.__module__
+    return f"{module}.{builtin_name(obj)}" if type(module) is str else builtin_name(obj)
+
+
 def _module(obj: types.ModuleType, depth: int) -> str:
     name = obj.__dict__.get("__name__")
     return name if type(name) is str else ""
 
 
-_RULES: dict[type, Callable[[Any, int], str]] = {
+_KNOWN: dict[type, Callable[[Any, int], str]] = {
     type(None): _plain,
     bool: _plain,
     int: _int,
@@ -134,11 +153,12 @@ _RULES: dict[type, Callable[[Any, int], str]] = {
     bytearray: _cut,
     range: _plain,
     datetime.date: _plain,
-    datetime.time: _plain,
+    datetime.datetime: _time,
+    datetime.time: _time,
     datetime.timedelta: _plain,
     decimal.Decimal: _plain,
-    fractions.Fraction: _plain,
-    uuid.UUID: _plain,
+    fractions.Fraction: _fraction,
+    uuid.UUID: _uuid,
     list: _around("[", "]"),
     tuple: _around("(", ")"),
     set: _around("{", "}"),
@@ -150,18 +170,20 @@ _RULES: dict[type, Callable[[Any, int], str]] = {
     defaultdict: _dict,
     type: _class,
     types.FunctionType: _function,
-    types.BuiltinFunctionType: _function,
+    types.BuiltinFunctionType: _builtin,
     types.ModuleType: _module,
 }
+_RULES = {id(t): rule for t, rule in _KNOWN.items()}
+"""By the ids of types, as a metaclass may have a hash of the user's."""
 
 
 # ---------------------------------------------------------------- what others have in them
 def _inside(obj: Any) -> str:
     """What is in an object: an array's values, a table's columns, else its plain attributes."""
     t = type(obj)
-    if module_of(t) == "numpy" and name_of(t) == "ndarray":
+    if one_of(t, "numpy", "ndarray"):
         return _array(obj)
-    columns = keys_of(obj) if dict not in mro_of(t) else []
+    columns = keys_of(obj) if not derives(t, dict) else []
     if columns and name_of(t) != "Series":
         names = (x if type(x) is str else repr(x) for x in columns)
         return _first_of(names, len(columns))

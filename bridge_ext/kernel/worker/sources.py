@@ -8,7 +8,8 @@ import sys
 import types
 
 from ..wire.naming import module_of, name_of
-from .introspect import dict_of, mro_of, own_dict
+from .introspect import dict_of, own_dict
+from .lineage import derives
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,16 +33,16 @@ def origin_of(obj: Any, own: dict[str, Any]) -> Any:
     wrapped = dict.get(own, "__wrapped__")
     while type(wrapped) is types.FunctionType:
         obj, wrapped = wrapped, wrapped.__dict__.get("__wrapped__")
-    if type(obj) is types.FunctionType or {type, types.ModuleType} & {*mro_of(type(obj))}:
-        return obj
-    return type(obj)
+    t = type(obj)
+    shown = t is types.FunctionType or derives(t, type) or derives(t, types.ModuleType)
+    return obj if shown else t
 
 
 def file_of(origin: Any) -> str:
     """The file of a function, class or module, or ""."""
     if type(origin) is types.FunctionType:
         return origin.__code__.co_filename
-    if type in mro_of(type(origin)):
+    if derives(type(origin), type):
         return _class_file(origin)
     return _module_file(origin)
 
@@ -57,7 +58,7 @@ def _class_file(cls: type) -> str:
 
 
 def _module_file(module: Any) -> str:
-    known = types.ModuleType in mro_of(type(module))
+    known = derives(type(module), types.ModuleType)
     file = dict.get(own_dict(module), "__file__") if known else None
     return file if type(file) is str else ""
 
@@ -78,7 +79,7 @@ def source_of(origin: Any) -> str:
     if type(origin) is types.FunctionType:
         code = origin.__code__
         return "".join(definition(lines, code.co_firstlineno, _last_line(code)))
-    if type in mro_of(type(origin)):
+    if derives(type(origin), type):
         return "".join(definition(lines, *_class_lines(origin, file, lines)))
     return "".join(lines[:_MOST_LINES])
 
