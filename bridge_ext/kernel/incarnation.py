@@ -185,9 +185,9 @@ class Incarnation:
     ) -> list[Any]:
         declared: list[Any] = []
         for session in _each(sessions):
-            if session.incarnation != self.number:
+            manager = self.client.sessions
+            if session.incarnation != self.number and manager.declared(session, self.number):
                 declared.append(["session", *session.spec()])
-                self.client.sessions.declared(session, self.number)
         for helper in _each(helpers):
             if helper not in self.helpers:
                 declared.append(["helper", helper, self.client.helpers[helper].pickle])

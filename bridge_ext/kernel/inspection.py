@@ -96,14 +96,17 @@ def ref_info(client: Custodian, state: RefState, holders: Holders) -> RefInfo:
 
 def _ref_infos(client: Custodian, rows: list[list[Any]], holders: Holders) -> list[RefInfo]:
     incarnation = client.incarnation
-    handles: dict[int, Ref] = {}
+    handles: dict[int, list[Ref]] = {}
     for row in rows:
         state = incarnation.refs.get(row[0]) if incarnation is not None else None
-        handle = state.handle() if state is not None and state.handle is not None else None
-        if handle is not None:
-            handles[row[0]] = handle
-    names = holders(list(handles.values()))
-    return [_ref_info(Row(*row), handles.get(row[0]), names) for row in rows]
+        handles[row[0]] = state.handles() if state is not None else []
+    names = holders([handle for held in handles.values() for handle in held])
+    return [_ref_info(Row(*row), handles[row[0]], names) for row in rows]
+
+
+def names_of(handles: list[Ref], found: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
+    """The names that hold any handle of one ref."""
+    return tuple(dict.fromkeys(name for h in handles for name in found.get(id(h), ())))
 
 
 class Row(NamedTuple):
@@ -125,8 +128,8 @@ class Row(NamedTuple):
     retained: int
 
 
-def _ref_info(row: Row, handle: Ref | None, names: dict[int, tuple[str, ...]]) -> RefInfo:
-    held = () if handle is None else names.get(id(handle), ()) or ("Python code",)
+def _ref_info(row: Row, handles: list[Ref], names: dict[int, tuple[str, ...]]) -> RefInfo:
+    held = (names_of(handles, names) or ("Python code",)) if handles else ()
     name = clean(row.type_name).rpartition(".")[2]
     return RefInfo(
         id=row.id,
@@ -137,7 +140,7 @@ def _ref_info(row: Row, handle: Ref | None, names: dict[int, tuple[str, ...]]) -
         nbytes_estimated=row.estimated,
         length=row.length,
         shape=tuple(row.shape) if row.shape is not None else None,
-        summary=repr(handle) if handle is not None else f"<ref {name}>",
+        summary=repr(handles[0]) if handles else f"<ref {name}>",
         age=row.age,
         idle=row.idle,
         cell=row.cell,

@@ -41,7 +41,12 @@ class Living(weakref.ref["Ref"]):
 
 
 class RefState:
-    """What a handle stands for. Handles of one ref share it."""
+    """What a handle stands for. Handles of one ref share it.
+
+    Attributes:
+        handle: the handle that a receipt of the ref brings; `twins`, those of refs that have become
+            this one.
+    """
 
     __slots__ = (
         "client",
@@ -56,6 +61,7 @@ class RefState:
         "session",
         "shape",
         "stream",
+        "twins",
         "type_name",
     )
 
@@ -79,6 +85,12 @@ class RefState:
         self.gone = ""
         self.stream: StreamState | None = None
         self.handle: Living | None = None
+        self.twins: list[Living] = []
+
+    def handles(self) -> list[Ref]:
+        """The handles that live."""
+        known = [self.handle, *self.twins] if self.handle is not None else []
+        return [handle for living in known if (handle := living()) is not None]
 
     def text(self) -> str:
         """The ref as text: no made id, no address, none of the object's own code."""
@@ -147,7 +159,7 @@ class RefTable:
             else:
                 state.receipts += 1
                 state.gone = ""  # the worker has it, whatever was said meanwhile
-            handle = state.handle() if state.handle is not None else None
+            handle = next(iter(state.handles()), None)
             if handle is None:
                 handle = new_handle(state)
                 state.handle = Living(handle, self.dropped.append)
@@ -155,8 +167,19 @@ class RefTable:
             return handle
 
     def merge(self, state: RefState, home: RefState) -> None:
-        """The ref of `state` has become that of `home`: its old handle stands for the same."""
+        """The ref of `state` has become that of `home`: its handles stand for the same now."""
         with self._lock:
+            if self._states.get(state.id) is state:
+                del self._states[state.id]
+            for living in [state.handle, *state.twins] if state.handle is not None else []:
+                living.state = home
+                home.twins.append(living)
+                handle = living()
+                if handle is not None:
+                    object.__setattr__(handle, "_bridge_state", home)
+            home.receipts += state.receipts
+            state.handle, state.twins, state.receipts = None, [], 0
+            # a call that is being made may have it still
             state.id, state.session, state.lease = home.id, home.session, home.lease
 
     def get(self, ref_id: int) -> RefState | None:
@@ -174,8 +197,8 @@ class RefTable:
                 handle = self.dropped.popleft()
                 assert isinstance(handle, Living)
                 state = handle.state
-                if state.handle is not handle:
-                    continue  # the object came back, and with it a handle
+                if not _last(state, handle):
+                    continue
                 state.handle = None  # which refers to the state: it must not wait for a collection
                 if self._states.get(state.id) is state:
                     del self._states[state.id]
@@ -199,7 +222,16 @@ class RefTable:
     def count(self) -> int:
         """How many refs can still be used through a handle."""
         with self._lock:
-            return sum(
-                s.handle is not None and s.handle() is not None and not s.ended()
-                for s in self._states.values()
-            )
+            return sum(bool(s.handles()) and not s.ended() for s in self._states.values())
+
+
+def _last(state: RefState, dropped: Living) -> bool:
+    """Whether with this handle the last of a ref is gone."""
+    if state.handle is not dropped:  # a twin; or the object came back, and with it a handle
+        state.twins = [twin for twin in state.twins if twin is not dropped]
+        return False
+    heir = next((twin for twin in state.twins if twin() is not None), None)
+    if heir is not None:
+        state.handle = heir
+        state.twins = [twin for twin in state.twins if twin is not heir]
+    return heir is None

@@ -120,12 +120,15 @@ class SessionManager:
                 now.tags = dict(session.tags)
             return now
 
-    def declared(self, session: Session, incarnation: int) -> None:
-        """Say that a worker has been told of the session."""
+    def declared(self, session: Session, incarnation: int) -> bool:
+        """Say that a worker is told of the session now; False if it has ended meanwhile."""
         with self._lock:
+            if not session.live:
+                return False
             session.incarnation = incarnation
             if session.status is Status.INITIALIZING:
                 session.become(Status.ACTIVE)
+            return True
 
     # ------------------------------------------------------------ looking
     def find(self, session_id: str) -> Session:
@@ -181,12 +184,15 @@ class SessionManager:
     def ended(self, session: Session, reason: str, refs: int = 0, nbytes: int = 0) -> None:
         """Say that a session has ended."""
         with self._lock:
-            if session.status in (Status.RELEASED, Status.LOST):
-                return
-            session.become(Status.RELEASED)
-            session.reason = reason
-            self._bury(session)
-            self._tell(SessionReleased(session.id, reason, refs, nbytes))
+            self._ended_as(session, reason, refs, nbytes)
+
+    def _ended_as(self, session: Session, reason: str, refs: int = 0, nbytes: int = 0) -> None:
+        if session.status in (Status.RELEASED, Status.LOST):
+            return
+        session.become(Status.RELEASED)
+        session.reason = reason
+        self._bury(session)
+        self._tell(SessionReleased(session.id, reason, refs, nbytes))
 
     def lose(self, incarnation: int, why: str) -> list[Session]:
         """The worker of that incarnation has died: its sessions are lost."""
@@ -224,10 +230,11 @@ class SessionManager:
     def expire_unused(self) -> None:
         """End the named sessions that no worker was ever told of, once their ttl has passed."""
         now = time.monotonic()
-        for session in self.all():
-            ttl = session.limits.ttl_seconds or 0
-            if session.status is Status.INITIALIZING and session.created_mono + ttl < now:
-                self.ended(session, "expired")
+        with self._lock:  # a worker may be told of one at this very moment
+            for session in list(self._sessions.values()):
+                ttl = session.limits.ttl_seconds or 0
+                if session.status is Status.INITIALIZING and session.created_mono + ttl < now:
+                    self._ended_as(session, "expired")
 
     # ------------------------------------------------------------ owners
     def register_owner(self, session_id: str, owner: object) -> None:

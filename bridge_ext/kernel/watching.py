@@ -7,7 +7,7 @@ from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .inspection import Row, joined, resident
+from .inspection import Row, joined, names_of, resident
 from .snapshot import HeldRef, Snapshot, WorkerState
 from .wire.loading import malformed
 from .wire.naming import clean
@@ -15,7 +15,6 @@ from .wire.naming import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from .handles import Ref
     from .incarnation import Incarnation
     from .inspection import Holders
     from .model import SessionInfo
@@ -140,8 +139,8 @@ class Watch:
         return worker.rest > 0
 
     def _hear(self, worker: _Worker, answer: list[Any]) -> None:
-        status, number, whole, sessions, rows, gone, rest, unsized = answer
-        busy, since, calls, count, held, start = status
+        status, number, whole, held, sessions, rows, gone, rest, unsized = answer
+        busy, since, calls, _, _, start = status
         now = time.time()
         if whole:
             worker.refs, worker.previews = {}, {}
@@ -149,13 +148,14 @@ class Watch:
             worker.refs.pop(ref_id, None)
             worker.previews.pop(ref_id, None)
         for row in rows:
-            ref = _held(Row(*row), now)
+            ref = _held(Row(*row), now, worker.refs.get(row[0]))
             worker.refs[ref.id] = ref
             worker.previews.pop(ref.id, None)
         worker.rows = {(row[0], row[1]): row for row in sessions}
         self._steady(worker, now)
         worker.busy = clean(busy) if busy is not None else None
-        worker.since, worker.calls, worker.count = now - since, calls, count
+        worker.since, worker.calls = now - since, calls
+        worker.count = sum(row[2] for row in sessions)
         worker.held, worker.start = held, start
         worker.journal, worker.rest, worker.unsized = number, rest, unsized
 
@@ -205,14 +205,10 @@ class Watch:
         """Who holds the refs here."""
         if incarnation is None:
             return {}
-        handles: dict[int, Ref] = {}
-        for ref_id in refs:
-            state = incarnation.refs.get(ref_id)
-            handle = state.handle() if state is not None and state.handle is not None else None
-            if handle is not None:
-                handles[ref_id] = handle
-        found = self._holders(list(handles.values()))
-        return {i: found.get(id(handle), ()) for i, handle in handles.items()}
+        states = [(i, state) for i in refs if (state := incarnation.refs.get(i)) is not None]
+        handles = {i: held for i, state in states if (held := state.handles())}
+        found = self._holders([handle for held in handles.values() for handle in held])
+        return {i: names_of(held, found) for i, held in handles.items()}
 
     def _count_up(self, *seen: Any) -> int:
         if seen != self._seen:
@@ -249,7 +245,7 @@ def _lasting(session: SessionInfo) -> tuple[Any, ...]:
     )
 
 
-def _held(row: Row, now: float) -> HeldRef:
+def _held(row: Row, now: float, before: HeldRef | None) -> HeldRef:
     return HeldRef(
         id=row.id,
         session_id=row.session_id,
@@ -260,7 +256,7 @@ def _held(row: Row, now: float) -> HeldRef:
         nbytes=row.nbytes,
         estimated=row.estimated,
         retained=row.retained,
-        made_at=now - row.age,
+        made_at=before.made_at if before is not None else now - row.age,
         cell=row.cell,
         kept_as=row.kept,
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 100_000
 """Refs that one who looks is told of: more than anybody scrolls through, and 50 MB there."""
 _FORGOTTEN = 200_000
-"""Changes that nobody has asked for after which nobody looks any more."""
+"""Ends of refs that nobody has asked for after which nobody looks any more."""
 
 
 class Total:
@@ -54,22 +54,60 @@ class Total:
 
 
 class Journal:
-    """What has changed since somebody looked.
+    """What has changed since somebody looked, of the refs that are listed there.
 
     Attributes:
-        number: tells one who looks whether it is still the same.
+        number: of the last answer: if one who looks has not heard that, something is missed.
         changed: ids of refs to be told of, the first of each object.
         unsized: those that are told of again once they are measured.
         gone: ids of refs that have ended.
     """
 
-    __slots__ = ("changed", "gone", "number", "unsized")
+    __slots__ = ("_listed", "_more", "_serial", "changed", "gone", "number", "unsized")
 
-    def __init__(self, number: int, ids: Iterable[int]) -> None:
-        self.number = number
-        self.changed = dict.fromkeys(islice(ids, MAX_LISTED))
+    def __init__(self, number: int, entries: Iterable[Entry]) -> None:
+        self.number = self._serial = number
+        self.changed: dict[int, None] = {}
         self.unsized: dict[int, None] = {}
         self.gone: list[int] = []
+        self._listed, self._more = 0, False
+        for entry in entries:
+            if not self.enlist(entry):
+                break
+
+    @property
+    def sparse(self) -> bool:
+        """Whether there is room for many that are not listed."""
+        return self._more and self._listed <= MAX_LISTED // 2
+
+    def enlist(self, entry: Entry) -> bool:
+        """Tell of an entry from now on, if there is room for it."""
+        if self._listed >= MAX_LISTED:
+            self._more = True
+            return False
+        self._listed += 1
+        entry.listed = self._serial
+        self.changed[entry.ids[0]] = None
+        return True
+
+    def change(self, entry: Entry) -> None:
+        """Tell of an entry again."""
+        if entry.listed == self._serial:
+            self.changed[entry.ids[0]] = None
+
+    def drop(self, entry: Entry) -> None:
+        """Tell of the end of an entry."""
+        if entry.listed == self._serial:
+            entry.listed = 0
+            self._listed -= 1
+            self.gone += entry.ids
+            self.changed.pop(entry.ids[0], None)
+            self.unsized.pop(entry.ids[0], None)
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether nobody looks any more."""
+        return len(self.gone) > _FORGOTTEN
 
     def take(self, most: int) -> list[int]:
         """Up to so many of the ids that have changed; they are taken out."""
@@ -104,24 +142,32 @@ class Books:
         self._freed_refs = self._freed_bytes = 0
         self._last = 0
 
-    def open(self, ids: Iterable[int]) -> Journal:
-        """Begin to look: all that is held is news."""
+    def read(self, number: int, entries: Iterable[Entry]) -> tuple[Journal, bool]:
+        """The journal for the next answer, and whether it begins anew: all that is held is news.
+
+        Args:
+            number: of the last answer that was heard, or 0.
+            entries: all that are held.
+        """
         self._last += 1
-        self.journal = Journal(self._last, ids)
-        return self.journal
+        journal = self.journal
+        if journal is None or journal.number != number or journal.sparse:
+            self.journal = Journal(self._last, entries)
+            return self.journal, True
+        journal.number = self._last
+        return journal, False
 
     def held(self, entry: Entry) -> None:
         """An entry is held from now on."""
         self.total.add(entry)
-        self.changed(entry)
+        journal = self.journal
+        if journal is not None:
+            journal.enlist(entry)
 
     def changed(self, entry: Entry) -> None:
         """An entry has changed, or may have: it was used."""
-        journal = self.journal
-        if journal is not None:
-            journal.changed[entry.ids[0]] = None
-            if len(journal.changed) > _FORGOTTEN:
-                self.journal = None
+        if self.journal is not None:
+            self.journal.change(entry)
 
     def let_go(self, entry: Entry) -> None:
         """An entry is held no more."""
@@ -130,11 +176,8 @@ class Books:
         self._freed_bytes += entry.nbytes
         journal = self.journal
         if journal is not None:
-            journal.gone += entry.ids
-            for ref_id in entry.ids:
-                journal.changed.pop(ref_id, None)
-                journal.unsized.pop(ref_id, None)
-            if len(journal.gone) > _FORGOTTEN:
+            journal.drop(entry)
+            if journal.forgotten:
                 self.journal = None
 
     def take_freed(self) -> tuple[int, int]:

@@ -56,15 +56,14 @@ class Control:
             return self._dispatcher.status()
         if verb == "look":
             number, most = args
-            news = look(store, number, most, busy=self._dispatcher.busy is not None)
-            return [self._dispatcher.status(), *news]
+            return [self._dispatcher.status(), *look(store, number, most, self._dispatcher.begun)]
         if verb == "previews":
             return previews(store, args[0])
         if verb == "sessions":
-            measure_session(store, None)
+            measure_session(store, None, self._dispatcher.begun)
             return store.view(session_rows)
         if verb == "refs":
-            measure_session(store, args[0])
+            measure_session(store, args[0], self._dispatcher.begun)
             return store.view(lambda sessions, refs: ref_rows(sessions, refs, args[0]))
         if verb == "limit":
             return store.limit(Spec(*args))

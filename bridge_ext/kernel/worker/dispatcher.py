@@ -162,6 +162,14 @@ class Dispatcher:
             self.host.wake_main()
         return found
 
+    @property
+    def begun(self) -> float | None:
+        """Since when what is used may be in use still, on the monotonic clock; None: it is not."""
+        busy = self.busy
+        if busy is None:
+            return None
+        return busy[1] if len(self.main.running.calls) == 1 else 0.0
+
     def status(self) -> list[Any]:
         """What it does and holds.
 

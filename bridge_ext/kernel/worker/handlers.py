@@ -193,7 +193,7 @@ class Handlers:
         store = self.shared.store
         entry = store.view(lambda sessions, refs: refs.get(ref[0]))
         if entry is not None:
-            measure_all(store, [entry], MEASURING)
+            measure_all(store, [entry], MEASURING, self.shared.begun)
         row = store.view(lambda sessions, refs: ref_row(sessions, refs, ref[0]))
         return pack([0, row]), []
 

@@ -25,6 +25,7 @@ class Entry:
 
     Attributes:
         size: what it was measured as, once it was; `sized` is when, or 0.
+        listed: in which journal it is listed, or 0.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Entry:
         "facts",
         "ids",
         "kept",
+        "listed",
         "made",
         "obj",
         "receipts",
@@ -58,6 +60,7 @@ class Entry:
         self.made = self.used = time.monotonic()
         self.size: Size | None = None
         self.sized = 0.0
+        self.listed = 0
 
     @property
     def nbytes(self) -> int:
@@ -193,6 +196,7 @@ class Session:
             entry.kept = name
             return None
         before.kept, entry.kept = None, name
+        self.books.changed(before)
         return None if before.receipts else before
 
     def touch(self, entry: Entry) -> None:

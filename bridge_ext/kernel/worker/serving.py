@@ -106,7 +106,7 @@ class Serving(Handlers):
         return pack([1, encode_failure(error, self.shared.hidden, hint_for(error))])
 
     def _serve(self, body: bytes | bytearray, cell: str) -> Answer:
-        running = self.running
+        running, begun = self.running, time.monotonic()
         running.open()
         payload = self.inbox.open(body)
         call_type = check(payload)
@@ -115,7 +115,7 @@ class Serving(Handlers):
             return HANDLERS[call_type](self, payload, None, cell)
         shared = self.shared
         shared.calls += 1
-        shared.busy = (payload, time.monotonic())
+        shared.busy = (payload, begun)
         return self._run(payload, call_type, cell)
 
     def _run(self, payload: Payload, call_type: str, cell: str) -> Answer:

@@ -29,34 +29,33 @@ waited for four times as long."""
 _BUSY = 0.005
 """The same for one who watches, four times a second, while a call runs: 2 % of its time."""
 _IDLE = 0.02
+"""The same while none runs."""
 
 
-def look(store: Store, number: int, most: int, busy: bool) -> list[Any]:
+def look(store: Store, number: int, most: int, begun: float | None) -> list[Any]:
     """What has changed since the last look.
 
     Args:
         store: what is watched.
         number: what the last answer began with, or 0.
         most: rows to send at once.
-        busy: whether a call runs.
+        begun: monotonic time; when the call that runs began.
 
     Returns:
-        `[number, whole, rows of sessions, rows of refs, ids that have ended, how many
+        `[number, whole, bytes held, rows of sessions, rows of refs, ids that have ended, how many
         rows are left, how many of those sent are not measured yet]`. If `whole`, what was told
         before counts no more. Ids that have ended come before the rows.
     """
     journal, whole, entries = store.view(lambda sessions, refs: _take(store, refs, number, most))
-    left = measure_all(store, entries, _BUSY if busy else _IDLE)
-    return store.view(lambda sessions, refs: _tell(store, journal, whole, sessions, entries, left))
+    measure_all(store, entries, _BUSY if begun is not None else _IDLE, begun)
+    return store.view(lambda sessions, refs: _tell(store, journal, whole, sessions, entries))
 
 
 def _take(
     store: Store, refs: dict[int, Entry], number: int, most: int
 ) -> tuple[Journal, bool, list[Entry]]:
-    journal = store.books.journal
-    whole = journal is None or journal.number != number
-    if journal is None or whole:
-        journal = store.books.open(refs)
+    held = (entry for ref_id, entry in refs.items() if entry.ids[0] == ref_id)
+    journal, whole = store.books.read(number, held)
     ids = journal.take(most)
     if len(ids) < most and journal.unsized:
         ids += list(islice(journal.unsized, most - len(ids)))
@@ -71,16 +70,17 @@ def _tell(
     whole: bool,
     sessions: dict[str, Any],
     entries: list[Entry],
-    left: list[Entry],
 ) -> list[Any]:
     now = time.monotonic()
     held = [e for e in entries if e.session.by_object.get(id(e.obj)) is e]
     for entry in held:
         journal.changed.pop(entry.ids[0], None)  # by its being measured: it is told of here
-    journal.unsized.update((e.ids[0], None) for e in left)
+        if entry.sized <= entry.used:
+            journal.unsized[entry.ids[0]] = None
     return [
         journal.number,
         whole,
+        store.books.total.nbytes,
         session_rows(sessions, {}),
         [row_of(e, now) for e in held],
         journal.take_gone(),
@@ -89,7 +89,7 @@ def _tell(
     ]
 
 
-def measure_session(store: Store, session_id: str | None) -> None:
+def measure_session(store: Store, session_id: str | None, begun: float | None) -> None:
     """Measure what one session holds, or all of them, as far as there is time."""
 
     def held(sessions: dict[str, Any], refs: dict[int, Entry]) -> list[Entry]:
@@ -98,28 +98,32 @@ def measure_session(store: Store, session_id: str | None) -> None:
         session = sessions.get(session_id)
         return list(islice(session.by_object.values(), MAX_LISTED)) if session is not None else []
 
-    measure_all(store, store.view(held), MEASURING)
+    measure_all(store, store.view(held), MEASURING, begun)
 
 
-def measure_all(store: Store, entries: Iterable[Entry], seconds: float) -> list[Entry]:
-    """Measure those that were used since they last were; those for which there was no time."""
+def measure_all(
+    store: Store, entries: Iterable[Entry], seconds: float, begun: float | None
+) -> None:
+    """Measure those that were used since they last were, as far as there is time.
+
+    One that was used since `begun`, when a call that runs began, may be changing all the time: it
+    has a size then, and is measured again.
+    """
     end = time.monotonic() + seconds
-    left = []
     for entry in entries:
         if entry.sized > entry.used:
             continue
         now = time.monotonic()
         if now > end:
-            left.append(entry)
-            continue
-        _keep(store, entry, measure(entry.obj, entry.facts), now)
-    return left
+            return
+        settled = begun is None or entry.used < begun
+        _keep(store, entry, measure(entry.obj, entry.facts), now if settled else 0.0)
 
 
-def _keep(store: Store, entry: Entry, size: Size, now: float) -> None:
+def _keep(store: Store, entry: Entry, size: Size, sized: float) -> None:
     def keep(sessions: object, refs: object) -> None:
         if entry.session.by_object.get(id(entry.obj)) is entry:
-            entry.sized = now
+            entry.sized = sized
             store.books.sized(entry, size)
 
     store.view(keep)
