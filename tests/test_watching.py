@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 import bridge_ext
+from bridge_ext.kernel import watching
 from bridge_ext.kernel.watching import Watch
 from bridge_ext.kernel.worker import books
 from bridge_ext.kernel.worker.books import Total
@@ -357,24 +358,26 @@ def sizes(shown):
 
 
 def test_an_answer_that_came_too_late_is_made_good(bridge, watch):
-    watch.look()
     held = [bridge.new("list")]
-    bridge._client.ask("look", watch._worker.journal if watch._worker else 0, 100)
+    watch.look()
     held.append(bridge.new("list"))
-    assert len(watch.look().refs) == 2
+    bridge._client.ask("look", watch._worker.journal, 100)
+    held.append(bridge.new("list"))
+    assert len(watch.look().refs) == 3
 
 
 def test_an_answer_that_an_interrupt_has_cut_short_is_made_good(bridge, watch, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    held = bridge.new("list")
+    held = [bridge.new("list")]
+    watch.look()
+    held.append(bridge.new("list"))
     with monkeypatch.context() as patch:
-        patch.setattr(watch, "_steady", interrupt)
+        patch.setattr(watching, "_held", interrupt)
         with pytest.raises(KeyboardInterrupt):
             watch.look()
-    assert len(watch.look().refs) == 1
-    del held
+    assert len(watch.look().refs) == 2
 
 
 def test_a_name_that_another_ref_has_taken_is_told_of_both(bridge, watch):
