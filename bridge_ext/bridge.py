@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from .kernel.model import Event, HelperInfo, WorkerInfo
     from .widgets.inspector import Inspector
 
+_inspecting = threading.Lock()
+"""One thread makes what keeps the inspectors of a bridge."""
 _RELOADING = "bridge_ext.kernel.worker.reloading"
 """The module that loads modules again, in the worker."""
 
@@ -185,7 +188,8 @@ class Bridge(Sessions):
         if self._inspection is None:
             from .inspecting import Inspection
 
-            self._inspection = Inspection(self)
+            with _inspecting:
+                self._inspection = self._inspection or Inspection(self)
         return self._inspection.inspector()
 
     def interrupt(self) -> bool:

@@ -100,6 +100,8 @@ class Inspection:
             thread.join(_PATIENCE)
 
     def _post(self, inspector: Inspector, message: Any) -> None:
+        if self._finished():
+            return  # nobody reads it; and in a forked child, nobody may
         self._inbox.append((inspector, message))
         self._news.set()
 
@@ -114,17 +116,18 @@ class Inspection:
     # ------------------------------------------------------------ the thread
     def _start(self) -> None:
         self._news.set()
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="bridge-inspection", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                name = "bridge-inspection"
+                self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         try:
             pulse: Any = None
             looked = 0.0
             while not self._finished():
-                nudged = self._news.wait(TICK if self._shown() else _UNSEEN)
+                nudged = self._news.wait(TICK if self._shown() else _STEADY)
                 self._news.clear()
                 self._hear()
                 if not self._shown():
@@ -137,6 +140,9 @@ class Inspection:
                     # once more after news: what was let go here goes there a little later
                     pulse = now if before.version == self._snapshot.version else None
                 self._show()
+            self._end()
+        except ReferenceError:  # the bridge, which nobody refers to any more
+            self._over = self._over or "the bridge was closed"
             self._end()
         except Exception as error:
             _log.exception("the inspectors are not kept up to date any more")
@@ -169,11 +175,10 @@ class Inspection:
                 continue
             snapshot = self._snapshot
             try:
-                actions = inspector.view.handle(message, snapshot)
-            except BridgeError as error:
-                inspector.view.done(ALL, str(error))
-                continue
-            self._actions.start(inspector, actions, snapshot)
+                self._actions.start(inspector, inspector.view.handle(message, snapshot), snapshot)
+            except Exception as error:
+                told = isinstance(error, BridgeError)
+                inspector.view.done(ALL, str(error) if told else f"{type(error).__name__}: {error}")
             self._show_one(inspector)
 
     def _show(self) -> None:
@@ -183,7 +188,10 @@ class Inspection:
     def _show_one(self, inspector: Inspector) -> None:
         snapshot = self._snapshot
         previews = self._previews(inspector.view, snapshot)
-        inspector.show(inspector.view.state(snapshot, previews))
+        try:
+            inspector.show(inspector.view.state(snapshot, previews))
+        except Exception:  # an observer of the user's, or a socket that was closed
+            _log.exception("an inspector could not be shown")
 
     def _end(self) -> None:
         """Say that it is over."""

@@ -32,6 +32,8 @@ _log = logging.getLogger("bridge_ext")
 _log.addHandler(logging.NullHandler())  # silent, unless the user sets up logging
 _GRACE = 1.0
 """Seconds a worker has to end politely; the kernel's own exit has about two."""
+_REFS = 2**32
+"""Ref ids of one worker; JavaScript counts those of 2 million workers exactly."""
 _open: weakref.WeakSet[Supervisor] = weakref.WeakSet()
 
 
@@ -119,7 +121,9 @@ class Supervisor(ABC):
         incarnation = self._incarnation
         if incarnation is None or incarnation.loss is not None:
             self._started += 1
-            connection = self.backend.open(self._started, self._config())
+            before = (self._started - 1) * _REFS  # so that a ref id is never another worker's
+            config = {**self._config(), "refs_before": before}
+            connection = self.backend.open(self._started, config)
             incarnation = self._incarnation = self.incarnate(connection)
             _log.debug("worker %d started, pid %s", self._started, connection.pid)
             self._housekeeper.start()

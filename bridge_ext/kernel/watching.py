@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from .inspection import Row, joined, names_of, resident
+from .errors import ProtocolError
+from .hearing import heard, previews
+from .inspection import joined, names_of, resident
 from .snapshot import HeldRef, Snapshot, WorkerState
-from .wire.loading import malformed
-from .wire.naming import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from .hearing import Heard
     from .incarnation import Incarnation
-    from .inspection import Holders
+    from .inspection import Holders, Row
     from .model import SessionInfo
     from .remote import Remote
 
+_log = logging.getLogger("bridge_ext")
 _ROWS = 2_000
 """Rows of one answer: a few milliseconds at both ends."""
 _TOGETHER = 0.1
@@ -99,10 +102,11 @@ class Watch:
         incarnation = client.incarnation
         worker = self._of(incarnation)
         if incarnation is not None and worker is not None:
-            end = time.monotonic() + _TOGETHER
-            while self._ask(worker, incarnation) and time.monotonic() < end:
-                pass
-            self._measure(worker, incarnation)
+            try:
+                self._ask_all(worker, incarnation)
+            except ProtocolError as error:
+                self._end(incarnation, error)
+                incarnation = worker = self._worker = None
         rows = worker.rows if worker is not None else {}
         sessions = {s.id: s for s in joined(client, client.sessions.all(), rows)}
         refs = dict(worker.refs) if worker is not None else {}
@@ -128,36 +132,53 @@ class Watch:
             self._worker = _Worker(incarnation)
         return self._worker
 
+    def _ask_all(self, worker: _Worker, incarnation: Incarnation) -> None:
+        """Ask for what there is to be told, for a short time."""
+        end = time.monotonic() + _TOGETHER
+        while self._ask(worker, incarnation) and time.monotonic() < end:
+            pass
+        self._measure(worker, incarnation)
+
+    def _end(self, incarnation: Incarnation, error: ProtocolError) -> None:
+        """End a worker that answers what is no answer, as whoever reads from it does."""
+        self._client.end_worker(incarnation, f"broke the protocol ({error}) and was ended")
+
     def _ask(self, worker: _Worker, incarnation: Incarnation) -> bool:
         """One question; whether there is more to be told at once."""
-        answer = self._client.ask("look", worker.journal, _ROWS, within=_PATIENCE)
+        answer = self._answer(incarnation, "look", worker.journal, _ROWS)
         worker.answers = answer is not None
         if answer is None:
             return False
-        with malformed("answer"):
-            self._hear(worker, answer)
+        self._hear(worker, heard(answer))
         return worker.rest > 0
 
-    def _hear(self, worker: _Worker, answer: list[Any]) -> None:
-        status, number, whole, held, sessions, rows, gone, rest, unsized = answer
-        busy, since, calls, _, _, start = status
+    def _answer(self, incarnation: Incarnation, verb: str, *args: Any) -> Any:
+        """What the worker answers; None if it does not, or cannot."""
+        try:
+            return self._client.ask(verb, *args, within=_PATIENCE)
+        except (ProtocolError, ReferenceError):
+            raise
+        except Exception:  # it has no memory left, for one
+            _log.exception("worker %d could not answer %r", incarnation.number, verb)
+            return None
+
+    def _hear(self, worker: _Worker, told: Heard) -> None:
         now = time.time()
-        if whole:
+        if told.whole:
             worker.refs, worker.previews = {}, {}
-        for ref_id in gone:
+        for ref_id in told.gone:
             worker.refs.pop(ref_id, None)
             worker.previews.pop(ref_id, None)
-        for row in rows:
-            ref = _held(Row(*row), now, worker.refs.get(row[0]))
-            worker.refs[ref.id] = ref
-            worker.previews.pop(ref.id, None)
-        worker.rows = {(row[0], row[1]): row for row in sessions}
+        for row in told.refs:
+            worker.refs[row.id] = _held(row, now, worker.refs.get(row.id))
+            worker.previews.pop(row.id, None)
+        worker.rows = {(row[0], row[1]): row for row in told.sessions}
         self._steady(worker, now)
-        worker.busy = clean(busy) if busy is not None else None
-        worker.since, worker.calls = now - since, calls
-        worker.count = sum(row[2] for row in sessions)
-        worker.held, worker.start = held, start
-        worker.journal, worker.rest, worker.unsized = number, rest, unsized
+        worker.busy, worker.since, worker.calls = told.busy, now - told.since, told.calls
+        worker.count = sum(row[2] for row in told.sessions)
+        worker.held, worker.start = told.held, told.start
+        worker.rest, worker.unsized = told.rest, told.unsized
+        worker.journal = told.number  # the last: what an interrupt cuts short is told again
 
     def _steady(self, worker: _Worker, now: float) -> None:
         """Let sessions be idle since the same second in each answer, however long it took."""
@@ -223,10 +244,13 @@ class Watch:
         if worker is None:
             return {}
         wanted = [i for i in ref_ids if i not in worker.previews]
-        if wanted and worker.answers:
-            answer = self._client.ask("previews", wanted, within=_PATIENCE)
-            with malformed("answer"):
-                worker.previews.update({i: clean(text) for i, text in answer or ()})
+        incarnation = self._client.incarnation
+        if wanted and worker.answers and incarnation is not None:
+            try:
+                answer = self._answer(incarnation, "previews", wanted)
+                worker.previews.update(previews(answer or (), wanted))
+            except ProtocolError as error:
+                self._end(incarnation, error)
         return worker.previews
 
 
@@ -249,8 +273,8 @@ def _held(row: Row, now: float, before: HeldRef | None) -> HeldRef:
     return HeldRef(
         id=row.id,
         session_id=row.session_id,
-        type_name=clean(row.type_name).rpartition(".")[2],
-        module=clean(row.module),
+        type_name=row.type_name.rpartition(".")[2],
+        module=row.module,
         length=row.length,
         shape=tuple(row.shape) if row.shape is not None else None,
         nbytes=row.nbytes,

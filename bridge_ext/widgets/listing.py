@@ -22,7 +22,9 @@ Line = SessionInfo | HeldRef
 COLUMNS = ("name", "shape", "size", "held", "made", "cell")
 _FIRST_DESCENDING = frozenset(("shape", "size", "made"))
 """Columns of which the largest, or the latest, is what one looks for."""
-_NUMBER = re.compile(r"(\d+)")
+_NUMBER = re.compile(r"[0-9]+")
+_DIGITS = 20
+"""Digits that numbers in a text are filled up to: then they are in order as texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +130,9 @@ def _has(words: list[str], text: str) -> bool:
     return all(word in text for word in words)
 
 
-def _natural(text: str) -> list[Any]:
+def _natural(text: str) -> str:
     """Numbers in a text count as numbers: cell [9] comes before cell [10]."""
-    return [int(part) if part.isdigit() else part for part in _NUMBER.split(text)]
+    return _NUMBER.sub(lambda number: number[0].zfill(_DIGITS), text)
 
 
 def _session_key(order: Order) -> Callable[[SessionInfo], Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .texts import fit
 from .units import count, listed
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _names_in(snapshot: Snapshot, session_id: str | None) -> list[str]:
     refs = snapshot.refs
     return list(
         dict.fromkeys(
-            name
+            fit(name, 60)
             for ref_id, names in snapshot.names.items()
             if ref_id in refs and session_id in (None, refs[ref_id].session_id)
             for name in names

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..kernel.model import SessionInfo, Status
 from .listing import key_of, title
+from .texts import fit
 from .units import count, extent, keeps, size
 
 if TYPE_CHECKING:
@@ -35,13 +36,15 @@ def _session_row(session: SessionInfo, snapshot: Snapshot, folded: bool) -> Any:
     return {
         "key": key_of(session),
         "kind": "session",
-        "name": title(session),
+        "name": fit(title(session)),
         "badges": words,
-        "text": " · ".join(
-            [
-                *(f"{key}={value}" for key, value in session.tags.items()),
-                *([f"worker {session.worker}"] if session.worker is not None else []),
-            ]
+        "text": fit(
+            " · ".join(
+                [
+                    *(f"{key}={value}" for key, value in session.tags.items()),
+                    *([f"worker {session.worker}"] if session.worker is not None else []),
+                ]
+            )
         ),
         "shape": "" if ended else count(session.refs, "ref"),
         "size": size(session.nbytes) if session.refs else "",
@@ -49,8 +52,8 @@ def _session_row(session: SessionInfo, snapshot: Snapshot, folded: bool) -> Any:
         "made": session.created_at,
         "idle": None if ended else idle,
         "expires": _expires(session, snapshot, idle),
-        "cell": session.cell,
-        "held": ", ".join(session.owners),
+        "cell": fit(session.cell),
+        "held": fit(", ".join(session.owners)),
         "folded": folded if session.refs else None,
         "can": session.status is not Status.RELEASING,
     }
@@ -70,7 +73,7 @@ def _ref_row(ref: HeldRef, snapshot: Snapshot, preview: str) -> Any:
         "key": key_of(ref),
         "kind": "ref",
         "name": ref.type_name,
-        "badges": [f"kept as {ref.kept_as}"] if ref.kept_as is not None else [],
+        "badges": [fit(f"kept as {ref.kept_as}")] if ref.kept_as is not None else [],
         "text": preview,
         "shape": extent(ref.shape, ref.length),
         "size": size(ref.nbytes, ref.estimated),
@@ -78,8 +81,8 @@ def _ref_row(ref: HeldRef, snapshot: Snapshot, preview: str) -> Any:
         "made": ref.made_at,
         "idle": None,
         "expires": None,
-        "cell": ref.cell,
-        "held": held_by(ref, snapshot),
+        "cell": fit(ref.cell),
+        "held": fit(held_by(ref, snapshot)),
         "folded": None,
         "can": True,
     }

@@ -17,6 +17,7 @@ from .listing import COLUMNS, Listing, Order, held_sessions, key_of, listing
 from .panel import worker_panel
 from .questions import empty, question, question_of_all, question_of_restart, unlisted
 from .rows import row_of
+from .texts import fit
 from .units import size
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ FIRST = 40
 """Lines of the first paint, and the most that a view shows without scrolling."""
 MAX_WINDOW = 500
 """Lines of one window: more than any screen has."""
+_FAR = 10**9
+"""The line that no window begins after."""
 MAX_VIEWS = 4
 """Windows that are kept: those of pages that were closed without a word fall out."""
 MAX_FILTER = 200
 """Characters of a filter."""
+MAX_FAILURE = 1_000
+"""Characters of what went wrong."""
 ALL, WORKER = "all", "worker"
 """Targets of actions beside the keys of lines."""
 
@@ -101,18 +106,19 @@ class View:
             return []
         try:
             return _DOES[message["do"]](self, message, snapshot) or []
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise BridgeUsageError(f"{message!r:.200} cannot be done ({error!r})") from None
 
     def _window(self, message: Any, snapshot: Snapshot) -> None:
-        name, first, number = str(message["view"])[:64], message["first"], message["count"]
-        self._windows[name] = (max(0, int(first)), min(MAX_WINDOW, max(0, int(number))))
+        name, first, number = message["view"], int(message["first"]), int(message["count"])
+        name = fit(name, 64)
+        self._windows[name] = (min(_FAR, max(0, first)), min(MAX_WINDOW, max(0, number)))
         self._windows.move_to_end(name)
         while len(self._windows) > MAX_VIEWS:
             self._windows.popitem(last=False)
 
     def _leave(self, message: Any, snapshot: Snapshot) -> None:
-        self._windows.pop(str(message["view"]), None)
+        self._windows.pop(fit(message["view"], 64), None)
 
     def _sort(self, message: Any, snapshot: Snapshot) -> None:
         if message["by"] not in COLUMNS:
@@ -120,7 +126,7 @@ class View:
         self.order = self.order.clicked(message["by"])
 
     def _set_filter(self, message: Any, snapshot: Snapshot) -> None:
-        self.filter = str(message["text"])[:MAX_FILTER]
+        self.filter = fit(message["text"], MAX_FILTER)
         self._folded_found = set()
 
     def _fold(self, message: Any, snapshot: Snapshot) -> None:
@@ -213,7 +219,7 @@ class View:
         """An action has ended, however."""
         self._doing.pop(target, None)
         if error:
-            self._failed[target] = error
+            self._failed[target] = fit(error, MAX_FAILURE)
 
     def take_over(self, other: View) -> None:
         """Go on as another one that is shown no more."""

@@ -79,6 +79,7 @@ class Dispatcher:
         self.host = host
         self.types = TypeTable()
         self.store = Store(self.types.info, facts, host.announce, host.wake_clock)
+        self.store.last_id = int(config.get("refs_before", 0))
         self.isolate = bool(config.get("isolate_cells"))
         self.inline_limit = int(config.get("inline_limit", INLINE_LIMIT))
         self.importer = Importer()

@@ -55,7 +55,8 @@ class Store:
         self._ended: OrderedDict[tuple[str, int], tuple[str, int, int]] = OrderedDict()
         self._clock = Clock()
         self.books = Books()
-        self._next_id = 0
+        self.last_id = 0
+        """The last ref id that was given."""
 
     # ------------------------------------------------------------ sessions
     def declare(self, spec: Spec) -> list[Any]:
@@ -184,8 +185,8 @@ class Store:
             entry = session.by_object.get(id(obj))
             if entry is not None:
                 return entry
-            self._next_id += 1
-            ref_id = self._next_id
+            self.last_id += 1
+            ref_id = self.last_id
         return Entry(obj, session, ref_id, self._type_info(type(obj)), self._facts(obj))
 
     def admit(self, session: Session, draft: Draft, cell: str) -> None:
