@@ -26,6 +26,8 @@ import bridge_ext
 from bridge_ext.kernel import watching
 from bridge_ext.kernel.watching import Watch
 from bridge_ext.kernel.worker import books
+from bridge_ext.kernel.worker import previews as worker_previews
+from bridge_ext.kernel.worker import watching as worker_watching
 from bridge_ext.kernel.worker.books import Total
 
 NAMED = ("shared", "other", "evicting")
@@ -475,3 +477,24 @@ def test_more_refs_than_are_listed_are_counted_and_move_up(memory, monkeypatch):
     gc.collect()
     memory._client.settle()
     assert (len(watch.look().refs), watch.look().unlisted) == (1, 0)
+
+
+def test_nothing_is_measured_or_shown_under_the_lock_of_the_store(memory, monkeypatch):
+    made = memory.new("list")
+    store = memory._client.incarnation.connection._dispatcher.store
+    free = []
+
+    def noting(look):
+        def noted(*args):
+            free.append(store._lock.acquire(blocking=False))
+            store._lock.release()
+            return look(*args)
+
+        return noted
+
+    monkeypatch.setattr(worker_watching, "measure", noting(worker_watching.measure))
+    monkeypatch.setattr(worker_previews, "preview", noting(worker_previews.preview))
+    watch = Watch(memory._client, memory._holders, dict)
+    watch.previews(watch.look().refs)
+    assert free == [True, True]
+    del made
