@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from .snapshot import HeldRef, Snapshot, WorkerState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from .handles import Ref
     from .hearing import Heard
     from .incarnation import Incarnation
     from .inspection import Holders, Row
@@ -226,10 +228,20 @@ class Watch:
         """Who holds the refs here."""
         if incarnation is None:
             return {}
-        states = [(i, state) for i in refs if (state := incarnation.refs.get(i)) is not None]
-        handles = {i: held for i, state in states if (held := state.handles())}
-        found = self._holders([handle for held in handles.values() for handle in held])
-        return {i: names_of(held, found) for i, held in handles.items()}
+        single: dict[int, Ref] = {}
+        several: dict[int, list[Ref]] = {}
+        for ref_id in refs:
+            state = incarnation.refs.get(ref_id)
+            living = state.handle if state is not None else None
+            if living is None or state is None:
+                continue
+            if state.twins:
+                several[ref_id] = state.handles()
+            elif (handle := living()) is not None:
+                single[ref_id] = handle
+        found = self._holders([*single.values(), *chain(*several.values())])
+        names = {i: found.get(id(handle), ()) for i, handle in single.items()}
+        return {**names, **{i: names_of(held, found) for i, held in several.items() if held}}
 
     def _count_up(self, *seen: Any) -> int:
         if seen != self._seen:
