@@ -108,9 +108,9 @@ def outcomes(futures):
 def trips(bridge, action):
     """How many messages the exchange of requests took."""
     connection = bridge._remote.incarnation.connection
-    before = connection._exchange._last_id
+    before = connection._exchange.sent
     action()
-    return connection._exchange._last_id - before
+    return connection._exchange.sent - before
 
 
 # ---------------------------------------------------------------- the block
