@@ -123,12 +123,19 @@ class Calls:
 
         This unpickles what the worker sends: it is the only place where the bridge does.
 
+        Args:
+            ref: the object.
+            copy: True: the copy is yours, and writable. False: the data of arrays, frames and
+                other large buffers is not copied once more here, but read where the worker has
+                put it, in memory that both share; what is made of it cannot be written to. It
+                is as the object was when it was fetched, and stays so for as long as you hold it.
+
         Raises:
             EncodeError: it cannot be pickled there, or not be rebuilt here.
         """
-        if copy is not True:
-            raise BridgeUsageError(f"fetch(copy={copy!r}): only copies can be fetched, copy=True")
-        return self._remote.fetch(state_of(ref, self._remote), self._bound)
+        if type(copy) is not bool:
+            raise BridgeUsageError(f"fetch(copy={copy!r}): give True or False")
+        return self._remote.fetch(state_of(ref, self._remote), self._bound, view=not copy)
 
     # ------------------------------------------------------------ calls that nobody waits for here
     def submit(self, path: str, /, *args: Any, **kwargs: Any) -> Future[Any]:

@@ -33,6 +33,7 @@ from bridge_ext.kernel.wire.loading import Loading
 from bridge_ext.kernel.wire.marks import Ext
 from bridge_ext.kernel.wire.payload import base as common
 from bridge_ext.kernel.wire.payload import call_part, join, part, start
+from bridge_ext.kernel.wire.segments import copied
 
 BACKENDS = {"memory": MemoryBackend, "local": LocalBackend}
 
@@ -408,7 +409,7 @@ def test_buffers_travel_beside_the_body_both_ways(books):
     assert len(body) < 10_000
     assert len(replies[0].body) < 10_000
     status, pickled = opened(replies[0])
-    back = pickle.loads(pickled.data, buffers=replies[0].buffers[pickled.first :])
+    back = pickle.loads(pickled.data, buffers=copied(replies[0].buffers[pickled.first :]))
     assert (status, back.dtype) == (0, array.dtype)
     assert (back == -array).all()
     back[0] = 7  # received memory is the receiver's own

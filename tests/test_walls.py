@@ -750,6 +750,7 @@ class FakeProcess:
     def __init__(self):
         self.data, self.their_data = socket.socketpair()
         self.control, self.their_control = socket.socketpair()
+        self.segments = []
         (self.out, self._out), (self.err, self._err) = os.pipe(), os.pipe()
         for fd in (self.out, self.err):
             os.set_blocking(fd, False)

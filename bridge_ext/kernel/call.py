@@ -36,6 +36,7 @@ class Call(Request):
             refers to; a batch has them.
         made_for: the only worker that can take it, if it was encoded before it was sent.
         fetched: what becomes of the result, options considered.
+        view: whether what is fetched may be read where the worker has put it.
         repeated, asked_again: whether it was sent again, after a death or a session's end.
     """
 
@@ -56,6 +57,7 @@ class Call(Request):
         "start",
         "target",
         "type",
+        "view",
     )
 
     def __init__(
@@ -85,6 +87,7 @@ class Call(Request):
         self.late = late
         self.has_refs = target is not None
         self.fetched = fetch
+        self.view = False
         self.session = None
         self.also: Sequence[Session] = ()
         self.raw_buffers: Sequence[Any] = ()

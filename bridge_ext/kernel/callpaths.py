@@ -79,10 +79,11 @@ class CallPaths(ABC, Generic[T]):
         """Ship an object by value; a ref on it."""
         return self.request(Call("put", "put", start("put", {}), [obj], options=options))
 
-    def fetch(self, state: RefState, options: Options | None) -> T:
-        """A copy of a ref's object."""
+    def fetch(self, state: RefState, options: Options | None, *, view: bool = False) -> T:
+        """A copy of a ref's object, whose large buffers may be views of shared memory."""
         begin = start("fetch", {"args": [state.wire()]})
         call = Call("fetch", "fetch", begin, None, None, state, options, True)
+        call.view = view
         return self.request(call)
 
 

@@ -211,9 +211,8 @@ class Client(Raising, Supervisor):
         exchange, deadline = incarnation.connection.call, self.deadline(call, options)
         try:
             if call.fetched is True:
-                return fetched(
-                    exchange(call, incarnation.outgoing, deadline, as_it_came), incarnation.hooks
-                )
+                reply = exchange(call, incarnation.outgoing, deadline, as_it_came)
+                return fetched(reply, incarnation.hooks, view=call.view)
             return exchange(call, incarnation.outgoing, deadline, incarnation.open)
         except (ProtocolError, TimedOut, Busy, Interrupted) as stop:
             raise self.stopped(stop, call, options, incarnation) from None

@@ -15,6 +15,7 @@ from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.heads import ask_head
+from ..wire.segments import attach, detach
 from . import interrupts
 from .base import (
     NEVER,
@@ -84,6 +85,7 @@ class LocalConnection(Connection):
         self.take_types: Callable[[list[Any]], None] = list.clear
         self._answer: Answer | None = None
         self._data = Channel(process.data)
+        attach(self._data, process.segments, ours=0, gone=lambda: self.death is not None)
         self._output = Output(process.out, process.err)
         self._control = ControlLine(Channel(process.control), self)
         self._wake = Wake()
@@ -315,6 +317,7 @@ class LocalConnection(Connection):
     def free(self) -> None:
         with self._data.send_lock:
             self._exchange.closed = True
+            detach(self._data)
         self._process.close()
         self._wake.close()
 

@@ -19,6 +19,7 @@ import threading
 from importlib.machinery import PathFinder
 
 from ..wire.own import search_path
+from ..wire.segments import create
 from .base import Deadline, Death
 
 TYPE_CHECKING = False
@@ -62,6 +63,7 @@ class WorkerProcess:
 
     Attributes:
         data, control: connected sockets.
+        segments: descriptors of shared memory: those that we write, then the worker's.
         out, err: read ends of its stdout and stderr, not blocking.
         why: what to call its death, if the signal is not the whole story.
     """
@@ -72,6 +74,7 @@ class WorkerProcess:
         lifeline, self._lifeline = os.pipe()
         self.out, out = os.pipe()
         self.err, err = os.pipe()
+        self.segments = create()
         theirs = (data.fileno(), control.fileno(), lifeline)
         try:
             self._popen = subprocess.Popen(
@@ -79,12 +82,12 @@ class WorkerProcess:
                     sys.executable,
                     "-I",
                     "-c",
-                    _BOOT.format(roots=roots(), args=(*theirs, os.getpid())),
+                    _BOOT.format(roots=roots(), args=(*theirs, os.getpid(), self.segments)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=theirs,
+                pass_fds=(*theirs, *self.segments),
                 start_new_session=True,
                 env=environment(env),
             )
@@ -166,7 +169,7 @@ class WorkerProcess:
     def _close(self) -> None:
         self.data.close()
         self.control.close()
-        fds = [self._lifeline, self.out, self.err]
+        fds = [self._lifeline, self.out, self.err, *self.segments]
         if self.pidfd is not None:
             fds.append(self.pidfd)
         for fd in fds:

@@ -11,9 +11,10 @@ from .framing import Frame, FrameParser, build, small
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from .framing import Buffer
+    from .framing import Buffer, Placed
+    from .segments import Incoming, Outgoing
 
 CHUNK = 65536
 """Bytes asked of the socket at once: recv(262144) costs 14 us more a call than this."""
@@ -29,9 +30,21 @@ class Channel:
     a time, which the owner of the channel sees to.
     """
 
-    __slots__ = ("_midway", "_parser", "_recv", "_send", "_sendall", "send_lock", "socket")
+    __slots__ = (
+        "_midway",
+        "_parser",
+        "_recv",
+        "_send",
+        "_sendall",
+        "incoming",
+        "outgoing",
+        "send_lock",
+        "socket",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
+        self.outgoing: Outgoing | None = None
+        self.incoming: Incoming | None = None
         self.socket = sock
         self.send_lock = threading.Lock()
         self._parser = FrameParser()
@@ -48,8 +61,19 @@ class Channel:
         if not buffers and len(body) < CHUNK and len(head) < CHUNK:
             self._sendall(small(kind, head, body))
             return
-        for piece in build(kind, head, body, buffers):
+        placed, write = self._placed(buffers)
+        for piece in build(kind, head, body, placed):
             self._sendall(piece)
+        if write is not None:
+            write()
+
+    def _placed(
+        self, buffers: Sequence[Buffer]
+    ) -> tuple[Sequence[Buffer | Placed], Callable[[], None] | None]:
+        """Where buffers go, and what to do once the frame was sent."""
+        if self.outgoing is None or not buffers:
+            return buffers, None
+        return self.outgoing.place(buffers)
 
     def begin(
         self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()
@@ -65,7 +89,14 @@ class Channel:
             except BlockingIOError:
                 return [frame]
             return _NOTHING if sent == len(frame) else [memoryview(frame)[sent:]]
-        pieces = build(kind, head, body, buffers)
+        placed, write = self._placed(buffers)
+        rest = self._begin(build(kind, head, body, placed))
+        if write is not None:
+            write()
+        return rest
+
+    def _begin(self, pieces: list[Buffer]) -> list[Buffer]:
+        """Send what the socket takes; what is left."""
         while pieces:
             try:
                 sent = self._send(pieces[0], MSG_DONTWAIT)
@@ -102,7 +133,7 @@ class Channel:
             frame = parser.next()
             if frame is not None:
                 self._midway = parser.midway
-                return frame
+                return self._opened(frame)
             if at_most < 0:
                 raise BlockingIOError
             room = parser.room()
@@ -124,6 +155,11 @@ class Channel:
         """
         frame = self._parser.next()
         self._midway = self._parser.midway
+        return frame if frame is None else self._opened(frame)
+
+    def _opened(self, frame: Frame) -> Frame:
+        if self.incoming is not None and frame.buffers:
+            frame.buffers = self.incoming.open(frame.buffers)
         return frame
 
     @property

@@ -10,6 +10,9 @@
     20      8·n   lengths of the buffers
             …     head, body, buffers
 
+The length of a buffer with its highest bit set says that the buffer is not here but lies in a
+segment of shared memory: in its stead stand the number of the segment and the offset in it.
+
 Little endian. The parser does no I/O: bytes go in with `feed` (or, for the long part of a large
 frame, straight into the memory that `room` offers), frames come out of `next`. Nothing in a
 header is trusted before it is checked against `limits`, and a frame that breaks a rule is a
@@ -22,10 +25,12 @@ from struct import Struct
 
 from ..errors import ProtocolError
 from . import limits
+from .pool import Pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 MAGIC = b"BX"
 HEADER = Struct("<2sBBIQI")
@@ -33,7 +38,21 @@ LENGTH = Struct("<Q")
 _SIZE = HEADER.size
 _pack, _unpack = HEADER.pack, HEADER.unpack_from
 
+PLACE = Struct("<IQ")
+_ELSEWHERE = 1 << 63
+
 Buffer = bytes | bytearray | memoryview
+pool = Pool()
+"""Where the parts of large frames are received."""
+
+
+class Placed:
+    """A buffer that lies in a shared segment."""
+
+    __slots__ = ("nbytes", "offset", "segment")
+
+    def __init__(self, segment: int, offset: int, nbytes: int) -> None:
+        self.segment, self.offset, self.nbytes = segment, offset, nbytes
 
 
 class Kind:
@@ -67,9 +86,7 @@ class Frame:
 
     __slots__ = ("body", "buffers", "head", "kind")
 
-    def __init__(
-        self, kind: int, head: bytes, body: bytes | bytearray, buffers: list[Buffer]
-    ) -> None:
+    def __init__(self, kind: int, head: bytes, body: bytes | bytearray, buffers: list[Any]) -> None:
         self.kind, self.head, self.body, self.buffers = kind, head, body, buffers
 
 
@@ -78,7 +95,9 @@ def small(kind: int, head: bytes, body: bytes) -> bytes:
     return _pack(MAGIC, limits.PROTOCOL_VERSION, kind, len(head), len(body), 0) + head + body
 
 
-def build(kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
+def build(
+    kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer | Placed] = ()
+) -> list[Buffer]:
     """The pieces of a frame, in order."""
     if len(head) > limits.MAX_HEAD or len(body) > limits.MAX_BODY:
         raise ProtocolError(
@@ -90,9 +109,17 @@ def build(kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()) -
         return [header + head, body]
     if len(buffers) > limits.MAX_BUFFERS:
         raise ProtocolError(f"{len(buffers):,} buffers exceed the limit of {limits.MAX_BUFFERS:,}")
-    views = [memoryview(b).cast("B") for b in buffers]
+    views: list[Buffer] = []
+    lengths = b""
+    for buffer in buffers:
+        if type(buffer) is Placed:
+            lengths += LENGTH.pack(buffer.nbytes | _ELSEWHERE)
+            views.append(PLACE.pack(buffer.segment, buffer.offset))
+        else:
+            view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+            lengths += LENGTH.pack(view.nbytes)
+            views.append(view)
     header = _pack(MAGIC, limits.PROTOCOL_VERSION, kind, len(head), len(body), len(views))
-    lengths = b"".join(LENGTH.pack(v.nbytes) for v in views)
     return [header + lengths + head, body, *views]
 
 
@@ -142,12 +169,14 @@ class FrameParser:
         if have < start or (count == 0 and end <= 65536):
             return None
         sizes = [LENGTH.unpack_from(buffer, _SIZE + 8 * i)[0] for i in range(count)]
-        for size in sizes:
-            if size > limits.MAX_BUFFER:
+        elsewhere = {i: size ^ _ELSEWHERE for i, size in enumerate(sizes) if size & _ELSEWHERE}
+        for i, size in enumerate(sizes):
+            if elsewhere.get(i, size) > limits.MAX_BUFFER:
                 raise ProtocolError(
                     f"a buffer of {size:,} bytes exceeds the limit of {limits.MAX_BUFFER:,}"
                 )
-        self._big = _BigFrame(kind, [head, body, *sizes])
+        here = [PLACE.size if i in elsewhere else size for i, size in enumerate(sizes)]
+        self._big = _BigFrame(kind, [head, body, *here], elsewhere)
         self._buffer = self._big.take(buffer[start:])
         return self._finish_big()
 
@@ -174,17 +203,23 @@ class FrameParser:
             return None
         self._big = None
         head, body, *buffers = big.parts
-        return Frame(big.kind, bytes(head), body, list(buffers))
+        found: list[Any] = list(buffers)
+        assert type(body) is bytearray
+        for i, nbytes in big.elsewhere.items():
+            segment, offset = PLACE.unpack(buffers[i])
+            found[i] = Placed(segment, offset, nbytes)
+        return Frame(big.kind, bytes(head), body, found)
 
 
 class _BigFrame:
     """The parts of a frame that are being filled in place."""
 
-    __slots__ = ("index", "kind", "parts", "position")
+    __slots__ = ("elsewhere", "index", "kind", "parts", "position")
 
-    def __init__(self, kind: int, sizes: list[int]) -> None:
-        self.kind = kind
-        self.parts = [_allocate(size) for size in sizes]
+    def __init__(self, kind: int, sizes: list[int], elsewhere: dict[int, int]) -> None:
+        self.kind, self.elsewhere = kind, elsewhere
+        head, body, *buffers = sizes
+        self.parts = [_own(head), _own(body), *(_lent(size) for size in buffers)]
         self.index = self.position = 0
 
     def room(self) -> memoryview | None:
@@ -207,11 +242,18 @@ class _BigFrame:
         return bytes(view)
 
 
-def _allocate(size: int) -> bytearray:
+def _own(size: int) -> bytearray:
     try:
         return bytearray(size)
     except MemoryError:
         raise ProtocolError(f"no memory for a part of {size:,} bytes") from None
+
+
+def _lent(size: int) -> bytearray | memoryview:
+    try:
+        return pool.take(size)
+    except MemoryError:
+        raise ProtocolError(f"no memory for a buffer of {size:,} bytes") from None
 
 
 def _check(magic: bytes, version: int, kind: int, head: int, body: int, count: int) -> None:

@@ -15,6 +15,7 @@ from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
 from ..wire.naming import name_of
 from ..wire.own import dependency
+from ..wire.segments import copied
 from .ahead import seen
 from .asking import Callback
 from .importing import import_module
@@ -224,4 +225,5 @@ def open_pickle(x: Pickled, buffers: list[Buffer], persistent: Any) -> Any:
     import io
 
     dependency("cloudpickle")
-    return _Unpickler(io.BytesIO(x.data), iter(buffers[x.first :]), persistent).load()
+    found = iter(copied(buffers[x.first :]))
+    return _Unpickler(io.BytesIO(x.data), found, persistent).load()

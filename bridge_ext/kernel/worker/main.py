@@ -26,6 +26,7 @@ from ..wire.framing import Kind
 from ..wire.heads import DISPLAY_MARK
 from ..wire.limits import PROTOCOL_VERSION
 from ..wire.loading import plain
+from ..wire.segments import attach
 from . import hooks
 from .asking import Asker, no_call
 from .control import Control
@@ -51,7 +52,9 @@ _HEARING = 0.1
 """Seconds that it then gets at most; it needs well under a millisecond."""
 
 
-def main(data_fd: int, control_fd: int, lifeline_fd: int, kernel_pid: int) -> None:
+def main(
+    data_fd: int, control_fd: int, lifeline_fd: int, kernel_pid: int, segments: list[int]
+) -> None:
     """Serve until the kernel says goodbye, or is gone.
 
     Args:
@@ -59,8 +62,9 @@ def main(data_fd: int, control_fd: int, lifeline_fd: int, kernel_pid: int) -> No
         control_fd: connected socket of the control channel.
         lifeline_fd: read end of a pipe whose only write end the kernel holds.
         kernel_pid: the process to live for.
+        segments: descriptors of shared memory: those that the kernel writes, then ours.
     """
-    for fd in (data_fd, control_fd, lifeline_fd):
+    for fd in (data_fd, control_fd, lifeline_fd, *segments):
         os.set_inheritable(fd, False)
     _tie_lifeline(lifeline_fd)
     threading.Thread(
@@ -68,6 +72,7 @@ def main(data_fd: int, control_fd: int, lifeline_fd: int, kernel_pid: int) -> No
     ).start()
     data = Channel(socket.socket(fileno=data_fd))
     control = Channel(socket.socket(fileno=control_fd))
+    attach(data, segments, ours=1)
     Worker(data, control, lifeline_fd).run()
 
 
