@@ -16,7 +16,9 @@ import types
 import weakref
 
 from . import opening
+from .naming import name_of
 from .own import dependency
+from .strings import reduce_strings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def _pickler() -> Any:
             take = None if buffers is None else buffers.append
             super().__init__(file, protocol=5, buffer_callback=take)
             self._persistent, self._reduce = persistent, reduce
+            self._out_of_band = buffers is not None
             self._sources: dict[str, str | None] = {}
 
         def persistent_id(self, obj: Any) -> Any:
@@ -75,6 +78,9 @@ def _pickler() -> Any:
                 return self._code(obj)
             if kind in _RULES:
                 return _RULES[kind](obj)
+            if name_of(kind) == "ndarray":
+                strings = reduce_strings(obj) if self._out_of_band else None
+                return NotImplemented if strings is None else strings
             if obj is sys.stdout or obj is sys.stderr:  # whatever a kernel has put there
                 return _stream(obj)
             reduced = self._reduce(obj) if self._reduce is not None else None
