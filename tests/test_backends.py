@@ -33,7 +33,7 @@ from bridge_ext.kernel.wire.loading import Loading
 from bridge_ext.kernel.wire.marks import Ext
 from bridge_ext.kernel.wire.payload import base as common
 from bridge_ext.kernel.wire.payload import call_part, join, part, start
-from bridge_ext.kernel.wire.segments import copied
+from bridge_ext.kernel.wire.shared import copied
 
 BACKENDS = {"memory": MemoryBackend, "local": LocalBackend}
 

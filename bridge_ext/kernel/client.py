@@ -212,7 +212,7 @@ class Client(Raising, Supervisor):
         try:
             if call.fetched is True:
                 reply = exchange(call, incarnation.outgoing, deadline, as_it_came)
-                return fetched(reply, incarnation.hooks, view=call.view)
+                return fetched(reply, incarnation, view=call.view)
             return exchange(call, incarnation.outgoing, deadline, incarnation.open)
         except (ProtocolError, TimedOut, Busy, Interrupted) as stop:
             raise self.stopped(stop, call, options, incarnation) from None

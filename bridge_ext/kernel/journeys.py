@@ -110,14 +110,17 @@ class Journey:
     def _value(self, outcome: Reply | Exception) -> Any:
         client, call, incarnation = self._client, self._call, self._incarnation
         options = self._surroundings[0]
-        if isinstance(outcome, Died):
-            error = client.dead(incarnation, outcome, call)
-            if not client.may_repeat(call, options):
-                raise error
-        elif isinstance(outcome, Exception):
-            raise client.stopped(outcome, call, options, incarnation)
-        else:
+        try:
+            if isinstance(outcome, Died):
+                raise outcome
+            if isinstance(outcome, Exception):
+                raise client.stopped(outcome, call, options, incarnation)
             body = self._opened(outcome, incarnation)
+        except Died as died:
+            error = client.dead(incarnation, died, call)
+            if not client.may_repeat(call, options):
+                raise error from None
+        else:
             if body[0] == 0:
                 return body[1]
             client.unsettled(body, call, self._session)
@@ -127,7 +130,7 @@ class Journey:
     def _opened(self, reply: Reply, incarnation: Incarnation) -> list[Any]:
         try:
             if self._call.fetched is True:
-                return fetched(reply, incarnation.hooks)
+                return fetched(reply, incarnation, view=self._call.view)
             body: list[Any] = incarnation.open(reply)
         except ProtocolError as broken:
             raise self._client.stopped(

@@ -6,15 +6,17 @@ import sys
 import threading
 from socket import MSG_DONTWAIT
 
-from .framing import Frame, FrameParser, build, small
+from ..errors import ProtocolError
+from .framing import Frame, FrameParser, Placed, build, check_limits, small
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from .framing import Buffer, Placed
-    from .segments import Incoming, Outgoing
+    from .framing import Buffer
+    from .segments import Outgoing
+    from .shared import Incoming
 
 CHUNK = 65536
 """Bytes asked of the socket at once: recv(262144) costs 14 us more a call than this."""
@@ -61,19 +63,21 @@ class Channel:
         if not buffers and len(body) < CHUNK and len(head) < CHUNK:
             self._sendall(small(kind, head, body))
             return
-        placed, write = self._placed(buffers)
-        for piece in build(kind, head, body, placed):
+        pieces, write = self._pieces(kind, head, body, buffers)
+        for piece in pieces:
             self._sendall(piece)
         if write is not None:
             write()
 
-    def _placed(
-        self, buffers: Sequence[Buffer]
-    ) -> tuple[Sequence[Buffer | Placed], Callable[[], None] | None]:
-        """Where buffers go, and what to do once the frame was sent."""
+    def _pieces(
+        self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer]
+    ) -> tuple[list[Buffer], Callable[[], None] | None]:
+        """The pieces of a frame, and what to do once they were sent."""
         if self.outgoing is None or not buffers:
-            return buffers, None
-        return self.outgoing.place(buffers)
+            return build(kind, head, body, buffers), None
+        check_limits(head, body, buffers)  # from here on a segment may be taken
+        placed, write = self.outgoing.place(buffers)
+        return build(kind, head, body, placed), write
 
     def begin(
         self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()
@@ -89,8 +93,8 @@ class Channel:
             except BlockingIOError:
                 return [frame]
             return _NOTHING if sent == len(frame) else [memoryview(frame)[sent:]]
-        placed, write = self._placed(buffers)
-        rest = self._begin(build(kind, head, body, placed))
+        pieces, write = self._pieces(kind, head, body, buffers)
+        rest = self._begin(pieces)
         if write is not None:
             write()
         return rest
@@ -158,8 +162,12 @@ class Channel:
         return frame if frame is None else self._opened(frame)
 
     def _opened(self, frame: Frame) -> Frame:
-        if self.incoming is not None and frame.buffers:
+        if not frame.buffers:
+            return frame
+        if self.incoming is not None:
             frame.buffers = self.incoming.open(frame.buffers)
+        elif any(type(b) is Placed for b in frame.buffers):
+            raise ProtocolError("a buffer lies in a segment, and this channel has none")
         return frame
 
     @property

@@ -98,17 +98,15 @@ def small(kind: int, head: bytes, body: bytes) -> bytes:
 def build(
     kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer | Placed] = ()
 ) -> list[Buffer]:
-    """The pieces of a frame, in order."""
-    if len(head) > limits.MAX_HEAD or len(body) > limits.MAX_BODY:
-        raise ProtocolError(
-            f"a frame of {len(head):,} + {len(body):,} bytes exceeds the limits of "
-            f"{limits.MAX_HEAD:,} (head) and {limits.MAX_BODY:,} (body)"
-        )
+    """The pieces of a frame, in order.
+
+    Raises:
+        ProtocolError: it exceeds a limit.
+    """
+    check_limits(head, body, buffers)
     if not buffers:
         header = _pack(MAGIC, limits.PROTOCOL_VERSION, kind, len(head), len(body), 0)
         return [header + head, body]
-    if len(buffers) > limits.MAX_BUFFERS:
-        raise ProtocolError(f"{len(buffers):,} buffers exceed the limit of {limits.MAX_BUFFERS:,}")
     views: list[Buffer] = []
     lengths = b""
     for buffer in buffers:
@@ -121,6 +119,21 @@ def build(
             views.append(view)
     header = _pack(MAGIC, limits.PROTOCOL_VERSION, kind, len(head), len(body), len(views))
     return [header + lengths + head, body, *views]
+
+
+def check_limits(head: bytes, body: bytes, buffers: Sequence[Buffer | Placed]) -> None:
+    """Whether a frame may be sent.
+
+    Raises:
+        ProtocolError: it exceeds a limit.
+    """
+    if len(head) > limits.MAX_HEAD or len(body) > limits.MAX_BODY:
+        raise ProtocolError(
+            f"a frame of {len(head):,} + {len(body):,} bytes exceeds the limits of "
+            f"{limits.MAX_HEAD:,} (head) and {limits.MAX_BODY:,} (body)"
+        )
+    if len(buffers) > limits.MAX_BUFFERS:
+        raise ProtocolError(f"{len(buffers):,} buffers exceed the limit of {limits.MAX_BUFFERS:,}")
 
 
 class FrameParser:
@@ -170,8 +183,8 @@ class FrameParser:
             return None
         sizes = [LENGTH.unpack_from(buffer, _SIZE + 8 * i)[0] for i in range(count)]
         elsewhere = {i: size ^ _ELSEWHERE for i, size in enumerate(sizes) if size & _ELSEWHERE}
-        for i, size in enumerate(sizes):
-            if elsewhere.get(i, size) > limits.MAX_BUFFER:
+        for size in (elsewhere.get(i, size) for i, size in enumerate(sizes)):
+            if size > limits.MAX_BUFFER:
                 raise ProtocolError(
                     f"a buffer of {size:,} bytes exceeds the limit of {limits.MAX_BUFFER:,}"
                 )

@@ -15,7 +15,7 @@ from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
 from ..wire.naming import name_of
 from ..wire.own import dependency
-from ..wire.segments import copied
+from ..wire.shared import copied
 from .ahead import seen
 from .asking import Callback
 from .importing import import_module
@@ -225,5 +225,4 @@ def open_pickle(x: Pickled, buffers: list[Buffer], persistent: Any) -> Any:
     import io
 
     dependency("cloudpickle")
-    found = iter(copied(buffers[x.first :]))
-    return _Unpickler(io.BytesIO(x.data), found, persistent).load()
+    return _Unpickler(io.BytesIO(x.data), copied(buffers, x.first), persistent).load()

@@ -1,0 +1,178 @@
+"""Buffers that lie in shared segments, as their reader has them: copied, or read in place."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import islice
+
+from ..errors import ProtocolError
+from .framing import Placed, pool
+from .mapped import PAGE, TAKEN, WRITTEN, Mapped, fence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+_STALLED = 5.0
+"""Seconds without a byte after which a writer is given up."""
+_LOOK = 0.01
+"""Seconds that one look for more counts at most: while both sides are stopped, no time passes."""
+
+
+class Torn(ConnectionResetError):
+    """The writer of a buffer has died before all of it was there."""
+
+
+class Incoming:
+    """The segments that the other side writes.
+
+    Args:
+        fds: of the segments, in the other side's order.
+        gone: whether the other side has died.
+    """
+
+    def __init__(self, fds: Sequence[int], gone: Callable[[], bool]) -> None:
+        self._segments = [Mapped(fd) for fd in fds]
+        self._gone = gone
+
+    def open(self, buffers: list[Any]) -> list[Any]:
+        """The buffers of a frame, with those that lie elsewhere as `Shared`.
+
+        Raises:
+            ProtocolError: there is no such place.
+        """
+        if not any(type(b) is Placed for b in buffers):
+            return buffers
+        numbers = {b.segment for b in buffers if type(b) is Placed}
+        for number in numbers:
+            if number >= len(self._segments):
+                raise ProtocolError(f"there is no segment {number} of {len(self._segments)}")
+        leases = {number: _Lease(self._segments[number]) for number in numbers}
+        return [self._shared(b, leases) if type(b) is Placed else b for b in buffers]
+
+    def _shared(self, placed: Placed, leases: dict[int, _Lease]) -> Shared:
+        segment, end = self._segments[placed.segment], placed.offset + placed.nbytes
+        if placed.offset < PAGE:
+            raise ProtocolError(f"a buffer begins at {placed.offset}, before {PAGE:,}")
+        if end > segment.size:
+            size = os.fstat(segment.fd).st_size
+            if end > size:
+                raise ProtocolError(f"a buffer ends at {end:,} of a segment of {size:,} bytes")
+            segment.remap(size)
+        return Shared(leases[placed.segment], segment, placed, self._gone)
+
+
+class _Lease:
+    """A segment is taken as long as this lives: the buffers of one frame refer to it.
+
+    In a forked child its end says nothing: the parent reads on.
+    """
+
+    __slots__ = ("_pid", "_words")
+
+    def __init__(self, segment: Mapped) -> None:
+        self._words, self._pid = segment.words, os.getpid()
+
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        if getpid() == self._pid:
+            fence()
+            self._words[TAKEN] = 0
+
+
+class Shared:
+    """A buffer in a segment; it is opened once, and then does not keep the segment any more."""
+
+    __slots__ = ("_data", "_gone", "_lease", "_placed", "_words")
+
+    def __init__(
+        self, lease: _Lease, segment: Mapped, placed: Placed, gone: Callable[[], bool]
+    ) -> None:
+        self._lease: _Lease | None = lease
+        self._placed, self._gone = placed, gone
+        self._data, self._words = segment.data, segment.words
+
+    def copied(self) -> memoryview:
+        """A copy in private memory, made while the writer may still be writing.
+
+        Raises:
+            Torn: the writer has died.
+            ConnectionResetError: it does not go on.
+            ProtocolError: it was opened before.
+        """
+        self._check()
+        try:
+            placed = self._placed
+            out = memoryview(pool.take(placed.nbytes))
+            done, start = 0, placed.offset
+            while done < placed.nbytes:
+                there = min(self._arrived(done), placed.nbytes)
+                out[done:there] = self._data[start + done : start + there]
+                done = there
+            return out
+        finally:
+            self._lease = None
+
+    def viewed(self) -> memoryview:
+        """The buffer itself, to be read; the segment is taken until nobody holds any part of it.
+
+        Raises:
+            Torn, ConnectionResetError, ProtocolError: as `copied`.
+        """
+        lease = self._check()
+        try:
+            placed, done = self._placed, 0
+            while done < placed.nbytes:
+                done = self._arrived(done)
+            return _guarded(self._data, placed.offset, placed.nbytes, lease)
+        finally:
+            del lease  # a traceback would hold it
+            self._lease = None
+
+    def _check(self) -> _Lease:
+        if self._lease is None:
+            raise ProtocolError("a buffer was opened twice")
+        return self._lease
+
+    def _arrived(self, done: int) -> int:
+        """How much of it is there, more than that."""
+        words, start = self._words, self._placed.offset
+        waited, last = 0.0, None
+        while True:
+            there = words[WRITTEN] - start
+            if there > done:
+                fence()
+                return int(there)
+            now = time.monotonic()
+            waited += min(now - last, _LOOK) if last is not None else 0.0
+            last = now
+            if self._gone():
+                raise Torn("the other side died in the middle of a buffer")
+            if waited > _STALLED:
+                raise ConnectionResetError("the other side does not go on with a buffer")
+            os.sched_yield()
+
+
+def copied(buffers: list[Any], first: int = 0) -> Iterator[Any]:
+    """Buffers of a frame, from one on, each in private memory once it is asked for."""
+    for b in islice(buffers, first, None):
+        yield b.copied() if type(b) is Shared else b
+
+
+def viewed(buffers: list[Any], first: int = 0) -> Iterator[memoryview]:
+    """Buffers of a frame, from one on, to be read only; those that are shared where they are."""
+    for b in islice(buffers, first, None):
+        yield b.viewed() if type(b) is Shared else memoryview(b).toreadonly()
+
+
+def _guarded(data: memoryview, offset: int, size: int, lease: _Lease) -> memoryview:
+    """A view of memory whose holders hold the lease too, also if they hold a part of it."""
+    import ctypes
+
+    class Guard(ctypes.c_char * size):  # type: ignore[misc]  # a slice of a view refers to this
+        pass
+
+    guard = Guard.from_buffer(data, offset)
+    guard.lease = lease
+    return memoryview(guard).cast("B").toreadonly()
