@@ -342,7 +342,14 @@ def test_the_worker_is_a_child_in_a_session_of_its_own(local):
     info = local.status()
     assert psutil.Process(info.pid).ppid() == os.getpid()
     assert os.getsid(info.pid) == os.getpgid(info.pid) == info.pid
-    assert info.transport == "socket"
+    assert info.transport == "socket, shared memory"
+
+
+def test_the_transport_is_the_socket_where_the_system_has_no_shared_memory(monkeypatch):
+    monkeypatch.delattr(os, "memfd_create")
+    with bridge_ext.Bridge() as bridge:
+        works(bridge)
+        assert bridge.status().transport == "socket"
 
 
 def test_no_worker_is_started_before_the_first_call(local):

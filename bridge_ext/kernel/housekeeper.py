@@ -8,7 +8,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProtocolError
+from .wire.framing import pool
 from .wire.loading import malformed
+from .wire.pool import IDLE
 
 if TYPE_CHECKING:
     from .backends.base import Connection
@@ -90,6 +92,7 @@ class Housekeeper:
             if connection not in self._retired:
                 self._retired.append(connection)
         self._free(wait=True)
+        pool.trim(0.0)  # nobody may be there to do it later
 
     def _tidy(
         self, client: Supervisor, connection: Connection | None, news: list[tuple[str, list[Any]]]
@@ -108,6 +111,7 @@ class Housekeeper:
             client.release_session(session)
         client.sessions.expire_unused()
         client.flush(patient=False)
+        pool.trim(IDLE)
         self._free(wait=False)
 
     def _free(self, *, wait: bool) -> None:

@@ -15,7 +15,8 @@ from ..wire.channel import Channel
 from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.heads import ask_head
-from ..wire.segments import attach, detach
+from ..wire.pool import IDLE
+from ..wire.segments import attach, detach, trim
 from . import interrupts
 from .base import (
     NEVER,
@@ -75,8 +76,6 @@ class LocalBackend(Backend):
 class LocalConnection(Connection):
     """One worker process."""
 
-    transport = "socket"
-
     def __init__(self, incarnation: int, config: dict[str, Any], process: WorkerProcess) -> None:
         self.incarnation = incarnation
         self.pid = process.pid
@@ -85,6 +84,7 @@ class LocalConnection(Connection):
         self.take_types: Callable[[list[Any]], None] = list.clear
         self._answer: Answer | None = None
         self._data = Channel(process.data)
+        self.transport = "socket, shared memory" if process.segments else "socket"
         attach(self._data, process.segments, ours=0, gone=lambda: self.death is not None)
         self._output = Output(process.out, process.err)
         self._control = ControlLine(Channel(process.control), self)
@@ -251,6 +251,7 @@ class LocalConnection(Connection):
             self._bury()
         elif not ready:
             self._exchange.show_late_output()
+        trim(self._data, IDLE)
         return self._control.take_news()
 
     def _look(self, timeout: float) -> set[int]:

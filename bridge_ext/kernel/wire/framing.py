@@ -21,6 +21,7 @@ ProtocolError.
 
 from __future__ import annotations
 
+import os
 from struct import Struct
 
 from ..errors import ProtocolError
@@ -44,6 +45,7 @@ _ELSEWHERE = 1 << 63
 Buffer = bytes | bytearray | memoryview
 pool = Pool()
 """Where the parts of large frames are received."""
+os.register_at_fork(after_in_child=pool.forked)
 
 
 class Placed:

@@ -12,6 +12,12 @@ import sys
 import threading
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDLE = 3.0
+"""Seconds after which what was not used goes back to the system, here and in segments."""
 LEAST = 64 << 10
 """Bytes below which a block is not kept: the interpreter's allocator has those at hand."""
 MOST = 512 << 20
@@ -21,11 +27,20 @@ LOOSE = 1.25
 
 
 class Pool:
-    """Blocks of memory. Every method may be called from any thread."""
+    """Blocks of memory. Every method may be called from any thread.
+
+    Attributes:
+        begins: called when there is a block to be kept, and was none before.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.begins: Callable[[], None] | None = None
         self._blocks: list[tuple[bytearray, float]] = []
+        self.forked()
+
+    def forked(self) -> None:
+        """In a forked child, whoever had the lock is not there to give it back."""
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> bytearray | memoryview:
         """Memory of exactly that size, to write to; its content is anything.
@@ -39,8 +54,12 @@ class Pool:
             block = self._free_block(size)
             if block is None:
                 block = bytearray(size)
+            first = not self._blocks
             self._keep(block)
-            return memoryview(block)[:size]  # from here on it is exported, so it is not free
+            view = memoryview(block)[:size]  # from here on it is exported, so it is not free
+        if first and self.begins is not None:
+            self.begins()
+        return view
 
     def _free_block(self, size: int) -> bytearray | None:
         fitting = [b for b, _ in self._blocks if size <= len(b) <= size * LOOSE]
@@ -55,13 +74,23 @@ class Pool:
             total -= len(kept.pop(0)[0])
         self._blocks = kept
 
-    def trim(self, idle: float) -> None:
-        """Let go of what was not given for so many seconds; whoever holds a part keeps it."""
-        if not self._blocks:
-            return
+    def due(self, idle: float) -> float | None:
+        """When `trim` has something to do, on the monotonic clock; None if never."""
         with self._lock:
-            since = time.monotonic() - idle
-            self._blocks = [(b, used) for b, used in self._blocks if used > since]
+            return self._blocks[0][1] + idle if self._blocks else None
+
+    def trim(self, idle: float) -> int:
+        """Let go of what was not given for so many seconds; whoever holds a part keeps it.
+
+        Returns:
+            Bytes that it let go of.
+        """
+        if not self._blocks:
+            return 0
+        with self._lock:
+            since, before = time.monotonic() - idle, self._blocks
+            self._blocks = [(b, used) for b, used in before if used > since]
+            return sum(len(b) for b, used in before if used <= since)
 
 
 def _is_free(block: bytearray) -> bool:

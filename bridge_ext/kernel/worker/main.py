@@ -32,9 +32,9 @@ from .asking import Asker, no_call
 from .control import Control
 from .dispatcher import Dispatcher, Host
 from .environment import set_environment
+from .idling import Idling
 from .lines import Lines, flush
 from .printing import LIVE, Printing
-from .trimming import IDLE, Trimmer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,9 +118,9 @@ class Worker(Host):
         self._main = threading.get_ident()
         self._pipes = (os.dup(1), os.dup(2))  # user code may redirect the descriptors themselves
         self._publishing, self._published = threading.Lock(), 0
-        self._trimmer, self._calls, self._idle_since = Trimmer(), 0, 0.0
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_out, False)
+        self._idling = Idling(data, self.wake_clock)
 
     def run(self) -> None:
         """Read the configuration, then serve."""
@@ -240,8 +240,9 @@ class Worker(Host):
             waits = [] if due is None else [max(0.0, due - now)]
             if self._printing.pending:
                 waits.append(LIVE)
-            if self._trimmer.enough:
-                waits.append(self._trim(now))
+            idle = self._idling.turn(now, self._dispatcher.calls, self._dispatcher.busy is not None)
+            if idle is not None:
+                waits.append(idle)
             timeout = min(waits, default=None)
             readable, _, _ = select.select([sock.fileno(), self._wake_in], [], [], timeout)
             if self._wake_in in readable:
@@ -251,20 +252,9 @@ class Worker(Host):
             if sock.fileno() in readable:
                 return
 
-    def _trim(self, now: float) -> float:
-        """Give freed memory back, if it is time; seconds until it may be."""
-        calls, busy = self._dispatcher.calls, self._dispatcher.busy is not None
-        if busy or calls != self._calls:
-            self._calls, self._idle_since = calls, now
-        due = self._trimmer.due(now, self._idle_since)
-        if due is not None and due <= now and not busy:
-            self._trimmer.run()
-        return max(0.0, due - now) if due is not None and due > now else IDLE
-
     def freed(self, refs: int, nbytes: int) -> None:
         """Note it; the control thread gives it back once nothing runs."""
-        if self._trimmer.dropped(refs, nbytes):
-            self.wake_clock()
+        self._idling.freed(refs, nbytes)
 
     def announce(self, event: str, details: list[Any]) -> None:
         """Send a notice on the control channel."""
