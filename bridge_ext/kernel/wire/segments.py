@@ -121,7 +121,7 @@ class Outgoing:
         return out, lambda: _write(segment, todo)
 
     def _take(self, need: int) -> tuple[int, Mapped] | None:
-        free = [(i, s) for i, s in enumerate(self._segments) if not s.words[TAKEN]]
+        free = [(i, s) for i, s in enumerate(self._segments) if _is_free(s)]
         if not free:
             return None
         fitting = [place for place in free if place[1].backed >= need]
@@ -156,6 +156,13 @@ class Outgoing:
                 whole.madvise(mmap.MADV_REMOVE, PAGE)
                 segment.backed = PAGE
             segment.used = 0.0
+
+
+def _is_free(segment: Mapped) -> bool:
+    try:
+        return not segment.words[TAKEN]
+    except OSError:  # its first page cannot be mapped
+        return False
 
 
 def _grow(segment: Mapped, need: int) -> bool:

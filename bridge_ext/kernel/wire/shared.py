@@ -49,7 +49,7 @@ class Incoming:
         for number in numbers:
             if number >= len(self._segments):
                 raise ProtocolError(f"there is no segment {number} of {len(self._segments)}")
-        leases = {number: _Lease(self._segments[number]) for number in numbers}
+        leases = {number: _Lease(self._segments[number].words) for number in numbers}
         return [self._shared(b, leases) if type(b) is Placed else b for b in buffers]
 
     def _shared(self, placed: Placed, leases: dict[int, _Lease]) -> Shared:
@@ -72,8 +72,8 @@ class _Lease:
 
     __slots__ = ("_pid", "_words")
 
-    def __init__(self, segment: Mapped) -> None:
-        self._words, self._pid = segment.words, os.getpid()
+    def __init__(self, words: memoryview) -> None:
+        self._words, self._pid = words, os.getpid()
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
         if getpid() == self._pid:
