@@ -7,15 +7,19 @@ imported here would be missing from the start-up time of whoever needs it.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-Figures = dict[str, float]
-"""What one workload measured: figure name (with its unit) to value."""
+    from benchmarks.peers.base import Peer
+
+Figures = dict[str, Any]
+"""What one workload measured: figure name (with its unit) to value; a curve is a list of them."""
 
 MB = 1_000_000
+DRAIN_S = 25.0
+"""How long a peer may take to free what was dropped."""
 
 
 class Sizes(NamedTuple):
@@ -35,6 +39,16 @@ class Sizes(NamedTuple):
     repeats: int
     imports: int
     cells: int
+    array_mb: int
+    large_array_mb: int
+    transfers: int
+    rows: int
+    outstanding: int
+    windows: int
+    scale_sessions: int
+    scale_refs: int
+    scale_calls: int
+    scale_cells: int
     budget_s: float
 
 
@@ -53,6 +67,16 @@ FULL = Sizes(
     repeats=5,
     imports=10,
     cells=5_000,
+    array_mb=8,
+    large_array_mb=256,
+    transfers=20,
+    rows=1_000_000,
+    outstanding=100_000,
+    windows=20,
+    scale_sessions=10_000,
+    scale_refs=1_000_000,
+    scale_calls=100_000,
+    scale_cells=1_000,
     budget_s=12.0,
 )
 QUICK = Sizes(
@@ -70,6 +94,16 @@ QUICK = Sizes(
     repeats=3,
     imports=3,
     cells=1_000,
+    array_mb=8,
+    large_array_mb=32,
+    transfers=3,
+    rows=20_000,
+    outstanding=5_000,
+    windows=5,
+    scale_sessions=200,
+    scale_refs=20_000,
+    scale_calls=6_400,
+    scale_cells=50,
     budget_s=2.0,
 )
 
@@ -101,6 +135,17 @@ def expect(actual: object, wanted: object) -> None:
     """Refuse a figure that was measured on a wrong result."""
     if actual != wanted:
         raise ValueError(f"the worker answered {actual!r:.80}, expected {wanted!r:.80}")
+
+
+def drain(peer: Peer, wanted: int) -> None:
+    """Return when no more than ``wanted`` objects live in the worker."""
+    end = time.monotonic() + DRAIN_S
+    while (alive := peer.call("live")) > wanted:
+        if time.monotonic() > end:
+            raise TimeoutError(
+                f"{alive - wanted} objects still held {DRAIN_S:.0f} s after the drop"
+            )
+        time.sleep(0.0005)
 
 
 def latency(call: Callable[[], object], sizes: Sizes) -> Figures:

@@ -30,7 +30,7 @@ class Notebook(Subject):
     name = "notebook"
     label = "the extension in an InteractiveShell"
     package = EXTENSION
-    workloads = ("import", "extension")
+    workloads = ("import", "extension", "scale_cells")
 
 
 def import_extension(subject: Subject, sizes: Sizes) -> Figures:
@@ -56,15 +56,15 @@ def extension(subject: Subject, sizes: Sizes) -> Figures:
     ``hooks_us`` is what a loaded extension adds to the events of one such cell,
     ``transform_us`` what it adds to the transformation of its source.
     """
-    shell = _shell()
+    shell = make_shell()
     bare_us = _events_us(shell, sizes)
     bare_transformers = _transformers(shell)
-    load_ms = elapsed_ms(lambda: _run(shell, f"%load_ext {EXTENSION}"))
-    call_ms = elapsed_ms(lambda: _run(shell, FIRST_CALL))
+    load_ms = elapsed_ms(lambda: run_cell(shell, f"%load_ext {EXTENSION}"))
+    call_ms = elapsed_ms(lambda: run_cell(shell, FIRST_CALL))
     hooks_us = _events_us(shell, sizes) - bare_us
     added = [x for x in _transformers(shell) if x not in bare_transformers]
     transform_us = sum(_transform_us(x, sizes) for x in added)
-    _run(shell, f"%unload_ext {EXTENSION}")
+    run_cell(shell, f"%unload_ext {EXTENSION}")
     return {
         "first_call_ms": load_ms + call_ms,
         "load_ms": load_ms,
@@ -73,15 +73,17 @@ def extension(subject: Subject, sizes: Sizes) -> Figures:
     }
 
 
-def _shell() -> Any:
+def make_shell() -> Any:
+    """A shell that has run a cell."""
     from IPython.core.interactiveshell import InteractiveShell
 
     shell = InteractiveShell.instance()
-    _run(shell, CELL)  # the first cell of any shell pays for imports of IPython's own
+    run_cell(shell, CELL)  # the first cell of any shell pays for imports of IPython's own
     return shell
 
 
-def _run(shell: Any, cell: str) -> None:
+def run_cell(shell: Any, cell: str) -> None:
+    """Run a cell as a frontend would; raises what it raised."""
     shell.run_cell(cell, store_history=True).raise_error()
 
 

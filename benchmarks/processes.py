@@ -90,3 +90,15 @@ def memory(pid: int) -> tuple[int, int]:
     lines = _read(pid, "smaps_rollup").splitlines()
     kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
     return int(kilobytes["Rss"]) * 1024, int(kilobytes["Pss"]) * 1024
+
+
+def reset_peak(pid: int) -> None:
+    """Count the peak of ``pid`` from what is resident now."""
+    with open(f"{PROC}/{pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+def peak(pid: int) -> int:
+    """The most that ``pid`` had resident at once, in bytes."""
+    line = next(each for each in _read(pid, "status").splitlines() if each.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024

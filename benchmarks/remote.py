@@ -52,6 +52,70 @@ def leaves(count: int) -> list[Leaf]:
     return [Leaf() for _ in range(count)]
 
 
+def helds(count: int) -> list[Held]:
+    """``count`` objects that are counted, each of which comes back as a ref."""
+    return [Held(i) for i in range(count)]
+
+
+KEPT: dict[str, Any] = {}
+"""The one large object that is fetched, or nothing."""
+
+
+def keep_array(size: int) -> None:
+    """Keep an array of ``size`` float64: random, so that compressing it gains nothing."""
+    import numpy as np
+
+    KEPT["kept"] = np.random.default_rng(0).standard_normal(size)
+
+
+def stamp(value: float) -> None:
+    """Change the array's first item: a copy that somebody kept is then a wrong one."""
+    KEPT["kept"][0] = value
+
+
+def keep_frame(rows: int, arrow: bool) -> None:
+    """Keep a frame of 5 columns of float64 and one of strings, no two of which are the same."""
+    KEPT["kept"] = make_frame(rows, arrow)
+
+
+def make_frame(rows: int, arrow: bool) -> Any:
+    """That frame, its strings as Python objects or as Arrow has them."""
+    import numpy as np
+    import pandas as pd
+
+    columns = dict(zip("abcde", np.random.default_rng(0).standard_normal((5, rows)), strict=True))
+    strings = pd.Series(
+        [f"item-{i:07d}" for i in range(rows)],
+        dtype=pd.StringDtype("pyarrow") if arrow else object,
+    )
+    return pd.DataFrame({**columns, "text": strings})
+
+
+def kept() -> Any:
+    """What is kept."""
+    return KEPT["kept"]
+
+
+def is_array() -> bool:
+    """Whether that is an array; a frame otherwise."""
+    return hasattr(KEPT["kept"], "tobytes")
+
+
+def let_go() -> None:
+    """Keep nothing."""
+    KEPT.clear()
+
+
+def first(array: Any) -> float:
+    """The first item of an array that comes as the argument."""
+    return float(array[0])
+
+
+def first_of_own(array: Any) -> float:
+    """The same of a copy in private memory, for a peer that lets the worker look at its own."""
+    return float(array.copy()[0])
+
+
 def numbers(count: int) -> Iterator[int]:
     """The ints below ``count``, one by one."""
     return iter(range(count))

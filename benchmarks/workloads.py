@@ -6,8 +6,18 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks import interrupts, notebook, processes, ratios, sessions, throughput
-from benchmarks.measure import MB, Figures, Sizes, expect, latency
+from benchmarks import (
+    interrupts,
+    large,
+    notebook,
+    outstanding,
+    processes,
+    ratios,
+    scale,
+    sessions,
+    throughput,
+)
+from benchmarks.measure import MB, Figures, Sizes, drain, expect, latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +27,6 @@ if TYPE_CHECKING:
 SETTLE_S = 0.5
 """Before memory is read: helper processes and threads have come up by then."""
 WARM_OBJECTS = 20
-DRAIN_S = 25.0
-"""How long a peer may take to free what was dropped."""
 
 
 def start(peer: Peer, sizes: Sizes) -> Figures:
@@ -64,7 +72,7 @@ def objects(peer: Peer, sizes: Sizes) -> Figures:
     """Make held objects, then drop them and wait until the worker has freed them."""
     before = peer.call("live")
     peer.drop(_make(peer, WARM_OBJECTS, sizes.budget_s))
-    _drain(peer, before)
+    drain(peer, before)
     began = time.perf_counter()
     handles = _make(peer, sizes.objects, sizes.budget_s)
     made = time.perf_counter() - began
@@ -73,7 +81,7 @@ def objects(peer: Peer, sizes: Sizes) -> Figures:
         raise ValueError(f"{alive} objects are alive in the worker of {count} that are held")
     began = time.perf_counter()
     peer.drop(handles)
-    _drain(peer, before)
+    drain(peer, before)
     dropped = time.perf_counter() - began
     return {"create_us": made / count * 1e6, "drop_us": dropped / count * 1e6, "n": count}
 
@@ -87,17 +95,6 @@ def _make(peer: Peer, count: int, budget_s: float) -> list[Any]:
         if not i % 16 and time.perf_counter() > end:
             break
     return handles
-
-
-def _drain(peer: Peer, wanted: int) -> None:
-    """Return when no more than ``wanted`` objects live in the worker."""
-    end = time.monotonic() + DRAIN_S
-    while (alive := peer.call("live")) > wanted:
-        if time.monotonic() > end:
-            raise TimeoutError(
-                f"{alive - wanted} objects still held {DRAIN_S:.0f} s after the drop"
-            )
-        time.sleep(0.0005)
 
 
 class Workload(NamedTuple):
@@ -126,6 +123,15 @@ WORKLOADS = {
     "acall": Workload(ratios.acall, (PINNED, FREE), 60),
     "callback": Workload(ratios.callback, (PINNED, FREE), 60),
     "interrupt": Workload(interrupts.interrupt, (PINNED, FREE), 60),
+    "array8": Workload(large.array8, (FREE,), 60),
+    "array256": Workload(large.array256, (FREE,), 60),
+    "frame": Workload(large.frame, (FREE,), 60),
+    "frame_arrow": Workload(large.frame_arrow, (FREE,), 60),
+    "outstanding": Workload(outstanding.outstanding, (FREE,), 120),
+    "scale_sessions": Workload(scale.many_sessions, (PINNED,), 240),
+    "scale_refs": Workload(scale.many_refs, (PINNED,), 240),
+    "scale_threads": Workload(scale.many_threads, (FREE,), 120),
+    "scale_cells": Workload(scale.many_cells, (PINNED,), 120),
     "import": Workload(notebook.import_extension, (PINNED, FREE), 60),
     "extension": Workload(notebook.extension, (PINNED, FREE), 60),
 }

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 OURS = "bridge"
 FLOOR = "msgpack"
-FLOORS = ("socket", FLOOR)
+MEMCPY = "memcpy"
+FLOORS = ("socket", FLOOR, MEMCPY)
+BEST = "best peer"
+"""Stands for whichever peer is best at a metric."""
 
 # in the order they run: what ours is compared with runs next to it
 SUBJECTS = {
     "socket": "benchmarks.floor:Socket",
     "msgpack": "benchmarks.floor:SocketMsgpack",
+    MEMCPY: "benchmarks.large:Memcpy",
     "bridge": "benchmarks.peers.bridge:BridgePeer",
     "managers": "benchmarks.peers.managers:Managers",
     "notebook": "benchmarks.notebook:Notebook",

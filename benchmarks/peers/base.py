@@ -48,6 +48,10 @@ class Peer(Subject):
         "objects",
         "stream",
         "batch",
+        "array8",
+        "array256",
+        "frame",
+        "frame_arrow",
     )
     lacks: ClassVar[Notes] = {}
 
@@ -94,3 +98,15 @@ class Peer(Subject):
         The calls are separate, and could each be of another function; none waits for another.
         """
         raise NotImplementedError
+
+    def send(self, array: Any) -> float:
+        """The first item of ``array``, read there from memory that is the worker's own."""
+        return float(self.call("first", array))
+
+    def fetching(self) -> Callable[[], Any]:
+        """A callable that gives what ``remote.kept`` gives, in memory that is the caller's own."""
+        return lambda: self.call("kept")
+
+    def viewing(self) -> Callable[[], Any] | None:
+        """The same in memory that is shared and read-only; None where the peer has no such way."""
+        return None

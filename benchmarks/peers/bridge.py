@@ -34,6 +34,14 @@ class BridgePeer(Peer):
         "acall",
         "callback",
         "interrupt",
+        "array8",
+        "array256",
+        "frame",
+        "frame_arrow",
+        "outstanding",
+        "scale_sessions",
+        "scale_refs",
+        "scale_threads",
     )
 
     bridge: Any
@@ -79,3 +87,16 @@ class BridgePeer(Peer):
             return [future.result() for future in futures]
 
         return calls
+
+    def fetching(self) -> Callable[[], Any]:
+        """A copy of what a ref stands for."""
+        fetch, ref = self.bridge.fetch, self._kept()
+        return lambda: fetch(ref)
+
+    def viewing(self) -> Callable[[], Any]:
+        """The same, read where the worker has put it."""
+        fetch, ref = self.bridge.fetch, self._kept()
+        return lambda: fetch(ref, copy=False)
+
+    def _kept(self) -> Any:
+        return self.bridge.options(fetch=False).call("benchmarks.remote.kept")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchmarks.peers.base import Peer
@@ -17,7 +18,7 @@ def serve(path: str) -> None:
     """The server: a daemon with the root object."""
     import Pyro5.api
 
-    from benchmarks.remote import Held, Root, numbers
+    from benchmarks.remote import Held, Root, first, kept, numbers
 
     class Server(Root):
         """Makes held objects, which the daemon must be told to keep and to forget."""
@@ -33,6 +34,17 @@ def serve(path: str) -> None:
 
         def numbers(self, count: int) -> Iterator[int]:
             return numbers(count)
+
+        def first_of(self, data: bytes) -> float:
+            import numpy as np
+
+            return first(np.frombuffer(data))
+
+        def kept_array(self) -> bytes:
+            return bytes(kept().tobytes())
+
+        def kept_frame(self) -> bytes:
+            return pickle.dumps(kept(), pickle.HIGHEST_PROTOCOL)
 
     for exposed in (Held, Root, Server):
         Pyro5.api.expose(exposed)
@@ -52,7 +64,11 @@ class Pyro5(Peer):
         "objects": "no remote garbage collection: unregistered in one call",
         "stream": "a trip an item",
         "batch": "BatchProxy: one message",
+        "array8": "no arrays: their bytes, by the msgpack serializer",
+        "frame": "no frames: pickled by hand, by the msgpack serializer",
     }
+
+    bulk: Any = None
 
     def load(self) -> None:
         """Import the client's API."""
@@ -108,3 +124,23 @@ class Pyro5(Peer):
             return list(gathered())
 
         return calls
+
+    def send(self, array: Any) -> float:
+        """The array's bytes."""
+        return float(self._bulk().first_of(array.tobytes()))
+
+    def fetching(self) -> Callable[[], Any]:
+        """Its bytes, or the frame's pickle."""
+        import numpy as np
+
+        bulk = self._bulk()
+        if self.call("is_array"):
+            return lambda: np.frombuffer(bulk.kept_array())
+        return lambda: pickle.loads(bulk.kept_frame())
+
+    def _bulk(self) -> Any:
+        """The root object through the serializer that takes bytes as they are."""
+        if self.bulk is None:
+            self.bulk = self.api.Proxy(self.root._pyroUri)
+            self.bulk._pyroSerializer = "msgpack"
+        return self.bulk

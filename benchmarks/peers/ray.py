@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from benchmarks.peers.base import Notes
 
-OBJECT_STORE_BYTES = 200_000_000
+OBJECT_STORE_BYTES = 2_000_000_000
+"""Room for the largest array several times: what was dropped is not given back at once."""
 AHEAD = 1_000
 """Items that a generator may be ahead of its reader, who may leave it."""
 ENVIRONMENT = {
@@ -48,6 +49,9 @@ class Ray(Peer):
         "method": "a method of a second actor, which is a process of its own",
         "stream": "a streaming generator: each item is an object",
         "batch": "all in flight at once",
+        "array8": "an array comes as a view of the object store at either end: copied by numpy, "
+        "but for the view",
+        "frame": "its floats come as views of the object store",
     }
 
     def load(self) -> None:
@@ -105,3 +109,20 @@ class Ray(Peer):
         """All are submitted before the first result is read."""
         sqrt, get = self.root.sqrt, self.library.get
         return lambda: get([sqrt.remote(4.0) for _ in range(count)])
+
+    def send(self, array: Any) -> float:
+        """The worker gets a view, and makes a copy of it."""
+        return float(self.call("first_of_own", array))
+
+    def fetching(self) -> Callable[[], Any]:
+        """An array comes as a view, of which a copy is made; a frame as it is."""
+
+        def fetch() -> Any:
+            value = self.call("kept")
+            return value if hasattr(value, "columns") else value.copy()
+
+        return fetch
+
+    def viewing(self) -> Callable[[], Any]:
+        """A view of the object store."""
+        return lambda: self.call("kept")

@@ -35,6 +35,8 @@ class Rpyc(Peer):
         "objects": f"dropped {AT_ONCE} at a time; all at once closes the connection",
         "stream": "rpyc.buffiter, up to 1,000 items a trip; a plain netref takes a trip an item",
         "batch": f"rpyc.async_, {AT_ONCE} in flight",
+        "array8": "rpyc.classic.deliver and obtain, which pickle",
+        "frame": "rpyc.classic.obtain",
     }
 
     def load(self) -> None:
@@ -43,7 +45,7 @@ class Rpyc(Peer):
         from rpyc.utils.factory import unix_connect
 
         self.library = rpyc
-        self.connect, self.service = unix_connect, rpyc.ClassicService
+        self.connect, self.service, self.classic = unix_connect, rpyc.ClassicService, rpyc.classic
 
     def start(self) -> None:
         """Start the server and connect to it."""
@@ -92,3 +94,12 @@ class Rpyc(Peer):
             return values
 
         return calls
+
+    def send(self, array: Any) -> float:
+        """A copy of the array there, made before the call."""
+        return float(self.call("first", self.classic.deliver(self.connection, array)))
+
+    def fetching(self) -> Callable[[], Any]:
+        """A copy of what a netref stands for."""
+        obtain, netref = self.classic.obtain, self.call("kept")
+        return lambda: obtain(netref)
