@@ -117,9 +117,11 @@ def write(data: dict[str, Any], stem: str, copy: Path | None) -> None:
     results = Results(data)
     text = markdown(results)
     drawn = draw(results, OUTPUT / f"{stem}.png")
-    (OUTPUT / f"{stem}.md").write_text(f"{text}\n![plot]({stem}.png)\n" if drawn else text)
+    pictures = "".join(f"\n![{path.stem}]({path.name})\n" for path in drawn)
+    (OUTPUT / f"{stem}.md").write_text(text + pictures)
     print(text)
-    print(f"written: {OUTPUT / stem}.json, .md{', .png' if drawn else ' (no plot)'}")
+    written = [f"{stem}.json", f"{stem}.md", *(path.name for path in drawn)]
+    print(f"written in {OUTPUT}: {', '.join(written)}{'' if drawn else ' (no plot)'}")
 
 
 if __name__ == "__main__":

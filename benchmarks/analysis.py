@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from benchmarks.measure import median
-from benchmarks.metrics import METRICS, Metric, Target
-from benchmarks.peers import FLOORS, OURS
+from benchmarks.metrics import METRICS, Metric, Scale, Target
+from benchmarks.peers import BEST, FLOORS, OURS
 
 
 class Verdict(NamedTuple):
@@ -14,11 +14,23 @@ class Verdict(NamedTuple):
 
     target: Target
     value: float | None
+    higher: bool
 
     @property
     def met(self) -> bool | None:
         """None where there is no figure to judge."""
-        return None if self.value is None else self.value <= self.target.limit
+        share = self.share
+        return None if share is None else share <= 1
+
+    @property
+    def share(self) -> float | None:
+        """How much of the limit ours uses; 1 is all."""
+        if self.value is None:
+            return None
+        of, limit = self.value, self.target.limit
+        if self.higher:
+            of, limit = limit, of
+        return of / limit if limit else float("inf")
 
 
 class Results:
@@ -67,10 +79,11 @@ class Results:
         return ""
 
     def best_peer(self, metric: Metric) -> str | None:
-        """The peer with the lowest median; every metric is better when lower."""
+        """The peer with the best median."""
         found = {name: self.value(metric, name) for name in self.peers}
         known = {name: value for name, value in found.items() if value is not None}
-        return min(known, key=known.__getitem__) if known else None
+        best = max if metric.higher else min
+        return best(known, key=known.__getitem__) if known else None
 
     def ratio(self, metric: Metric, subject: str, other: str) -> float | None:
         """The median over the rounds of the ratio within a round.
@@ -84,13 +97,24 @@ class Results:
     def verdicts(self, metric: Metric) -> list[Verdict]:
         """Each target of the metric, judged."""
         return [
-            Verdict(
-                target,
-                self.value(metric, metric.subject)
-                if target.against is None
-                else self.ratio(metric, metric.subject, target.against),
-            )
+            Verdict(target, self._judged(metric, target), metric.higher)
             for target in metric.targets
+        ]
+
+    def _judged(self, metric: Metric, target: Target) -> float | None:
+        """What ours came to, in the target's terms."""
+        if target.against is None:
+            return self.value(metric, metric.subject)
+        other = self.best_peer(metric) if target.against == BEST else target.against
+        return self.ratio(metric, metric.subject, other) if other else None
+
+    def curves(self, scale: Scale) -> list[dict[str, Any]]:
+        """The figures of each round of a workload of ``scale``, its curves among them."""
+        return [
+            run["outcomes"][scale.workload]["figures"]
+            for run in self.data["runs"]
+            if run["subject"] == scale.subject
+            and "figures" in run["outcomes"].get(scale.workload, {})
         ]
 
     def measured(self) -> list[Metric]:

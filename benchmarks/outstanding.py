@@ -17,7 +17,7 @@ RESULT_S = 60.0
 
 
 def outstanding(peer: BridgePeer, sizes: Sizes) -> Figures:
-    """Both must complete; peaks are what was resident beyond what was so before."""
+    """Both must complete; peaks are beyond what was resident before, with handles to be dropped."""
     pids = {"kernel": os.getpid(), "worker": peer.worker_pid()}
     before = _reset(pids)
     submit_ms, calls_ms = _calls(peer, sizes.outstanding)
@@ -26,8 +26,8 @@ def outstanding(peer: BridgePeer, sizes: Sizes) -> Figures:
         "submit_s": submit_ms / 1e3,
         **_peaks("calls", pids, before),
     }
-    handles, live = _handles(peer, sizes)
     before = _reset(pids)
+    handles, live = _handles(peer, sizes)
     drop_ms = elapsed_ms(lambda: _drop(peer, handles, live))
     peer.bridge.release(SESSION)
     return {**figures, "drop_s": drop_ms / 1e3, **_peaks("drop", pids, before)}

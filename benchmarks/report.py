@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import median
-from benchmarks.peers import FLOOR, FLOORS, OURS
+from benchmarks.peers import FLOORS, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NONE = "-"
 VERDICT = {True: "yes", False: "**no**", None: "not measured"}
-HEAD = ("workload", "ours", "floor", "ours/floor", "best peer", "ours/best", "target", "met")
+HEAD = ("workload", "ours/floor", "ours/best", "target", "met", "ours", "best peer", "floor")
 
 
 def markdown(results: Results) -> str:
@@ -30,7 +30,9 @@ def number(value: float | None) -> str:
         return NONE
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
 
 
 def _title(results: Results) -> str:
@@ -42,7 +44,8 @@ def _title(results: Results) -> str:
         f"Python {data['python']}, {data['cores']} cores, {data['started']}; medians of "
         f"{data['rounds']} interleaved rounds [lowest to highest]. *Pinned*: all processes on "
         f"one core; *free*: wherever the scheduler puts them. Ratios are medians of the ratios "
-        f"within a round. Load average before a process: {number(median(loads or [0.0]))} "
+        f"within a round. Lower is better, except where ↑ says higher. "
+        f"Load average before a process: {number(median(loads or [0.0]))} "
         f"(highest {number(max(loads, default=0.0))}).{quick}"
     )
 
@@ -61,15 +64,19 @@ def _our_row(results: Results, metric: Metric) -> list[str]:
     best = results.best_peer(metric)
     verdicts = results.verdicts(metric)
     return [
-        metric.name,
-        _spread(results, metric, metric.subject),
-        number(results.value(metric, FLOOR)),
-        _times(results.ratio(metric, metric.subject, FLOOR)),
-        f"{number(results.value(metric, best))} ({best})" if best else NONE,
+        _titled(metric),
+        _times(results.ratio(metric, metric.subject, metric.floor)),
         _times(results.ratio(metric, metric.subject, best)) if best else NONE,
         "; ".join(_target(metric, verdict) for verdict in verdicts) or NONE,
         "; ".join(VERDICT[verdict.met] for verdict in verdicts) or NONE,
+        _spread(results, metric, metric.subject),
+        f"{number(results.value(metric, best))} ({best})" if best else NONE,
+        number(results.value(metric, metric.floor)),
     ]
+
+
+def _titled(metric: Metric) -> str:
+    return f"{metric.name} ↑" if metric.higher else metric.name
 
 
 def _times(ratio: float | None) -> str:
@@ -86,9 +93,10 @@ def _spread(results: Results, metric: Metric, subject: str) -> str:
 
 def _target(metric: Metric, verdict: Verdict) -> str:
     limit, against = verdict.target
+    bound = "at least" if verdict.higher else "at most"
     if against is None:
-        return f"{number(limit)} {metric.unit}"
-    return f"{limit:.1f}x {against} (is {_times(verdict.value)})"
+        return f"{bound} {number(limit)} {metric.unit}"
+    return f"{bound} {limit:g}x {against} (is {_times(verdict.value)})"
 
 
 def _everyone(results: Results) -> str:
@@ -96,7 +104,7 @@ def _everyone(results: Results) -> str:
     shared = [m for m in results.measured() if any(results.value(m, n) for n in results.peers)]
     if not shared:
         return ""
-    rows = ([m.name, *(number(results.value(m, name)) for name in names)] for m in shared)
+    rows = ([_titled(m), *(number(results.value(m, name)) for name in names)] for m in shared)
     return "## Everyone\n\n" + _table(["workload", *names], rows)
 
 
