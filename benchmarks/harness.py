@@ -190,16 +190,17 @@ class Harness:
             for work in todo
             if (name, placement, work) in self.hung
         }
-        for _ in range(ATTEMPTS):
-            left = tuple(work for work in todo if work not in outcomes)
-            if not left or "error" in outcomes.get("start", {}):
-                break
-            if todo[0] == "start" != left[0]:  # a fresh process needs it, measured or not
-                left = ("start", *left)
-            for work, outcome in self._attempt(name, placement, left):
-                outcomes.setdefault(work, outcome)
-                if "timeout" in outcome.get("error", ""):
-                    self.hung[name, placement, work] = outcome
+        for group in _processes(todo):
+            for _ in range(ATTEMPTS):
+                left = tuple(work for work in group if work not in outcomes)
+                if not left or "error" in outcomes.get("start", {}):
+                    break
+                if todo[0] == "start" != left[0]:  # a fresh process needs it, measured or not
+                    left = ("start", *left)
+                for work, outcome in self._attempt(name, placement, left):
+                    outcomes.setdefault(work, outcome)
+                    if "timeout" in outcome.get("error", ""):
+                        self.hung[name, placement, work] = outcome
         return outcomes | {work: {"lacks": reason} for work, reason in lacks.items()}
 
     def _plan(self, name: str, placement: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -227,6 +228,12 @@ class Harness:
             yield from process.outcomes()
         finally:
             process.end()
+
+
+def _processes(workloads: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Which workloads share a process: all, except those that need one alone."""
+    alone = [(work,) for work in workloads if WORKLOADS[work].alone]
+    return [tuple(work for work in workloads if not WORKLOADS[work].alone), *alone]
 
 
 def _describe(name: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ ROOM = 3.0
 """An axis reaches this many times its largest value, so that the label fits."""
 HEADROOM = 1.3
 """The same of an axis that starts at zero."""
+FEWEST_LINES = 6
+"""An axis has room for so many: two dots would be far apart."""
 BOTH = ("scalar",)
 """The workload that is shown in both placements, which differ most there."""
 
@@ -63,17 +65,16 @@ def _compared(figure: Any, results: Results) -> bool:
     shared = _panels(results)
     judged = _shares(results)
     rows = math.ceil(len(shared) / COLUMNS)
-    heights = [PANEL_INCHES[1]] * rows
-    if judged:
-        heights.append(LINE_INCHES * (len(judged) + MARGIN_LINES))
-    if not heights:
+    heights = [PANEL_INCHES[1] * rows, LINE_INCHES * (len(judged) + MARGIN_LINES)]
+    if not (shared or judged):
         return False
     figure.set_size_inches(PANEL_INCHES[0] * COLUMNS, sum(heights))
-    grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
+    # parts of their own: the long names of the targets would narrow the panels above them
+    upper, lower = figure.subfigures(2, 1, height_ratios=[max(each, 0.1) for each in heights])
     for place, metric in enumerate(shared):
-        _compare(figure.add_subplot(grid[divmod(place, COLUMNS)]), results, metric)
+        _compare(upper.add_subplot(rows, COLUMNS, place + 1), results, metric)
     if judged:
-        _targets(figure.add_subplot(grid[rows, :]), judged)
+        _targets(lower.add_subplot(), judged)
     figure.suptitle("The best at the top; ours in red, floors in light grey; logarithmic axes")
     return True
 
@@ -143,8 +144,7 @@ def _dots(axis: Any, values: dict[str, float], colours: list[str]) -> None:
             number(value), (value, line), (7, 0), textcoords="offset points", va="center", size=8
         )
     axis.set_yticks(lines, list(values))
-    axis.margins(y=0.15)
-    axis.invert_yaxis()
+    axis.set_ylim(max(len(values), FEWEST_LINES) - 0.3, -0.7)
     axis.set_xscale("log")
     axis.xaxis.set_minor_formatter("")  # less than a decade would be all labels, over each other
     axis.set_xlim(min(values.values()) / ROOM, max(values.values()) * ROOM)
@@ -196,7 +196,8 @@ def _axis(axis: Any, title: str) -> None:
     axis.set_ylim(0, axis.get_ylim()[1] * HEADROOM)
     axis.set_xlim(0)
     axis.set_title(title, fontsize=9)
-    axis.xaxis.set_major_formatter("{x:,.0f}")
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter("{x:,.0f}")
     axis.grid(axis="y", color="#e7e5e4", zorder=0)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)

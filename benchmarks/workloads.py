@@ -98,11 +98,15 @@ def _make(peer: Peer, count: int, budget_s: float) -> list[Any]:
 
 
 class Workload(NamedTuple):
-    """What to run, where the processes are placed, and how long it may take."""
+    """What to run, where the processes are placed, and how long it may take.
+
+    ``alone`` is in a fresh process: one that measures memory, which may else lie there already.
+    """
 
     run: Callable[[Any, Sizes], Figures]
     placements: tuple[str, ...]
     deadline_s: float
+    alone: bool = False
 
 
 PINNED, FREE = "pinned", "free"
@@ -127,11 +131,11 @@ WORKLOADS = {
     "array256": Workload(large.array256, (FREE,), 60),
     "frame": Workload(large.frame, (FREE,), 60),
     "frame_arrow": Workload(large.frame_arrow, (FREE,), 60),
-    "outstanding": Workload(outstanding.outstanding, (FREE,), 120),
-    "scale_sessions": Workload(scale.many_sessions, (PINNED,), 240),
-    "scale_refs": Workload(scale.many_refs, (PINNED,), 240),
-    "scale_threads": Workload(scale.many_threads, (FREE,), 120),
-    "scale_cells": Workload(scale.many_cells, (PINNED,), 120),
+    "outstanding": Workload(outstanding.outstanding, (FREE,), 120, alone=True),
+    "scale_sessions": Workload(scale.many_sessions, (PINNED,), 240, alone=True),
+    "scale_refs": Workload(scale.many_refs, (PINNED,), 240, alone=True),
+    "scale_threads": Workload(scale.many_threads, (FREE,), 120, alone=True),
+    "scale_cells": Workload(scale.many_cells, (PINNED,), 120, alone=True),
     "import": Workload(notebook.import_extension, (PINNED, FREE), 60),
     "extension": Workload(notebook.extension, (PINNED, FREE), 60),
 }
