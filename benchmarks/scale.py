@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import notebook, processes
@@ -40,7 +41,7 @@ class Curve:
     def run(self, windows: int, each: int, action: Callable[[int], object]) -> Figures:
         """Time ``action(number)`` of each window, which does so many items; the figures."""
         for number in range(windows):
-            self.each_us.append(elapsed_ms(lambda n=number: action(n)) * 1e3 / each)
+            self.each_us.append(elapsed_ms(partial(action, number)) * 1e3 / each)
             for name, pid in self.pids.items():
                 self.held[name].append(processes.memory(pid)[0] / MB)
         return {
@@ -61,7 +62,8 @@ class Curve:
 
 def many_sessions(peer: BridgePeer, sizes: Sizes) -> Figures:
     """Make sessions of some refs each, which all stay; then release them."""
-    bridge, handles = peer.bridge, []
+    bridge = peer.bridge
+    handles: list[Any] = []
     each = sizes.scale_sessions // sizes.windows
 
     def make(session: str) -> None:
@@ -75,7 +77,7 @@ def many_sessions(peer: BridgePeer, sizes: Sizes) -> Figures:
     make("warm")
     figures = Curve(peer.worker_pid()).run(sizes.windows, each, window)
     names = [f"scale-{i}" for i in range(each * sizes.windows)]
-    freed = []
+    freed: list[int] = []
     release_ms = elapsed_ms(lambda: freed.extend(bridge.release(name).refs for name in names))
     expect(set(freed), {REFS})
     return {**figures, "release_us": release_ms * 1e3 / len(names)}
