@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 ITEM = 8
 """Bytes of a float64."""
-WARM = 4
-"""Transfers that are not counted: by then each segment and each block was used once."""
+WARM = 8
+"""Transfers that are not counted: by then what is used again was used before."""
 TOO_LONG_S = 10.0
 """One transfer that takes longer ends the workload, which has two ways or more to go."""
 

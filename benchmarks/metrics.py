@@ -128,7 +128,8 @@ def _scales(scale: Scale) -> tuple[Metric, ...]:
         return Metric(name, scale.workload, figure, unit, scale.placement, (), scale.subject)
 
     return (
-        metric("last window", "ratio", "times the first"),
+        metric("last quarter", "ratio", "times the first"),
+        metric("last window", "last_ratio", "times the first"),
         metric("time", "each_us", "us"),
         metric("kernel", "kernel_kb", "kB"),
         metric("worker", "worker_kb", "kB"),

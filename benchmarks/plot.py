@@ -173,8 +173,8 @@ def _scaled(figure: Any, results: Results) -> bool:
 def _times(axis: Any, scale: Scale, runs: list[dict[str, Any]]) -> None:
     for run in runs:
         axis.plot(_ends(run, run["curve_us"]), run["curve_us"], color=OUR_COLOUR, marker=".")
-    ratios = " ".join(f"{run['ratio']:.2f}" for run in runs)
-    _axis(axis, f"{scale.noun}, {scale.placement}, us; last / first: {ratios}")
+    ratios = ", ".join(f"{run['ratio']:.2f}" for run in runs)
+    _axis(axis, f"{scale.noun}, {scale.placement}, us\nlast / first quarter: {ratios}")
 
 
 def _memory(axis: Any, scale: Scale, runs: list[dict[str, Any]]) -> None:
