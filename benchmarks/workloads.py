@@ -128,7 +128,7 @@ WORKLOADS = {
     "callback": Workload(ratios.callback, (PINNED, FREE), 60),
     "interrupt": Workload(interrupts.interrupt, (PINNED, FREE), 60),
     "array8": Workload(large.array8, (FREE,), 60),
-    "array256": Workload(large.array256, (FREE,), 60),
+    "array256": Workload(large.array256, (FREE,), 40),
     "frame": Workload(large.frame, (FREE,), 60),
     "frame_arrow": Workload(large.frame_arrow, (FREE,), 60),
     "outstanding": Workload(outstanding.outstanding, (FREE,), 120, alone=True),
