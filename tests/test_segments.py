@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import gc
 import mmap
 import os
 import random
+import signal
 import socket
 import threading
 import time
+from itertools import chain, starmap
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from bridge_ext.kernel.errors import ProtocolError
 from bridge_ext.kernel.wire import limits, mapped, segments, shared
 from bridge_ext.kernel.wire.channel import Channel
 from bridge_ext.kernel.wire.framing import Kind, Placed, build
-from bridge_ext.kernel.wire.mapped import PAGE, TAKEN, WRITTEN
+from bridge_ext.kernel.wire.mapped import FREE, PAGE, WRITTEN
 from bridge_ext.kernel.wire.segments import FROM_WORKER, LEAST, TO_WORKER, attach, create, detach
 from bridge_ext.kernel.wire.shared import Shared, Torn, copied, viewed
 
@@ -49,7 +52,7 @@ class Pair:
 
     def taken(self, back=True):
         outgoing = (self.worker if back else self.kernel).outgoing
-        return [bool(s.words[TAKEN]) for s in outgoing._segments]
+        return [not s.words[FREE] for s in outgoing._segments]
 
     def memory(self):
         """Bytes of memory that the segments have."""
@@ -241,6 +244,33 @@ def test_a_forked_child_frees_nothing(pair):
     for n in range(2 * FROM_WORKER):
         pair.over(some(MIB, n + 5), back=True)
     assert bytes(view) == some(MIB)
+
+
+def test_an_interrupt_keeps_no_segment(pair):
+    """A handler that raises runs before the next line of Python, be it a finalizer's first."""
+
+    def handler(signum, frame):
+        raise KeyboardInterrupt
+
+    raise_signal = ctypes.PyDLL(None)["raise"]
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        for back in (True, False):
+            buffers = pair.over(some(MIB), back=back)
+            assert sum(pair.taken(back)) == 1
+            both = chain(starmap(raise_signal, [(signal.SIGINT,)]), starmap(buffers.clear, [()]))
+            with pytest.raises(KeyboardInterrupt):
+                list(both)  # no line of Python is between the signal and the end of the lease
+            assert buffers == []
+            assert not any(pair.taken(back))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_little_is_remembered_of_leases_that_have_ended(pair):
+    for _ in range(50):
+        pair.over(some(MIB), back=True)
+    assert len(shared._alive) <= 1 + sum(ref() is not None for ref in shared._alive.values())
 
 
 # ---------------------------------------------------------------- growing and giving back

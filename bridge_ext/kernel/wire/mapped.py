@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 PAGE = mmap.PAGESIZE
 MOST = 1 << 30
 """Bytes of one segment. What is larger goes through the socket."""
-TAKEN, WRITTEN = 0, 1
-"""The words of the first page: whether it is taken, and up to where it was written."""
+FREE, WRITTEN = 0, 1
+"""The words of the first page: whether it may be written anew, and up to where it was written."""
 
 
 class Mapped:

@@ -1,7 +1,7 @@
 """Shared memory for large buffers: segments without a name, passed on at the worker's start.
 
 Each side has segments that it alone writes and the other reads. The first page of one says whether
-it is taken, and how much of it was written, so that the reader copies what is there while the
+it is free, and how much of it was written, so that the reader copies what is there while the
 writer goes on. Its writer takes one that is free, and the reader frees it: by a store into that
 page, which may happen in a finalizer. A segment may grow and never shrinks (it is sealed), so that
 what was mapped stays there; what of it nobody uses goes back to the system when it is idle.
@@ -15,7 +15,7 @@ import os
 import time
 
 from .framing import Placed
-from .mapped import MOST, PAGE, TAKEN, WRITTEN, Mapped, fence, whole_pages
+from .mapped import FREE, MOST, PAGE, WRITTEN, Mapped, fence, whole_pages
 from .shared import Incoming
 
 TYPE_CHECKING = False
@@ -49,6 +49,7 @@ def create() -> list[int]:
             made.append(os.memfd_create("bridge", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
             fcntl.fcntl(made[-1], fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             os.ftruncate(made[-1], PAGE)
+            os.pwrite(made[-1], b"\1", FREE)
     except (ImportError, AttributeError, OSError):
         for fd in made:
             os.close(fd)
@@ -130,7 +131,7 @@ class Outgoing:
             return None
         fence()  # what the reader still did with it is over
         segment.words[WRITTEN] = PAGE
-        segment.words[TAKEN] = 1
+        segment.words[FREE] = 0
         first = self.begins is not None and self.due(0.0) is None
         segment.used = time.monotonic()
         if first and self.begins is not None:
@@ -147,7 +148,7 @@ class Outgoing:
         for segment in self._segments:
             if not segment.used or now < segment.used + idle:
                 continue
-            if segment.words[TAKEN]:
+            if not segment.words[FREE]:
                 segment.used = now - idle + _AGAIN
                 continue
             fence()
@@ -160,7 +161,7 @@ class Outgoing:
 
 def _is_free(segment: Mapped) -> bool:
     try:
-        return not segment.words[TAKEN]
+        return bool(segment.words[FREE])
     except OSError:  # its first page cannot be mapped
         return False
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+import weakref
+from functools import partial
 from itertools import islice
+from operator import setitem
 
 from ..errors import ProtocolError
 from .framing import Placed, pool
-from .mapped import PAGE, TAKEN, WRITTEN, Mapped, fence
+from .mapped import FREE, PAGE, WRITTEN, Mapped, fence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ class Incoming:
         for number in numbers:
             if number >= len(self._segments):
                 raise ProtocolError(f"there is no segment {number} of {len(self._segments)}")
-        leases = {number: _Lease(self._segments[number].words) for number in numbers}
+        leases = {number: _lease(self._segments[number]) for number in numbers}
         return [self._shared(b, leases) if type(b) is Placed else b for b in buffers]
 
     def _shared(self, placed: Placed, leases: dict[int, _Lease]) -> Shared:
@@ -65,20 +68,31 @@ class Incoming:
 
 
 class _Lease:
-    """A segment is taken as long as this lives: the buffers of one frame refer to it.
+    """A segment is taken as long as this lives: the buffers of one frame refer to it."""
 
-    In a forked child its end says nothing: the parent reads on.
+    __slots__ = ("__weakref__",)
+
+
+_alive: dict[int, weakref.ref[_Lease]] = {}
+"""What frees the segments of leases. A forked child forgets it: there the end of a lease says
+nothing, for the parent reads on."""
+os.register_at_fork(after_in_child=_alive.clear)
+
+
+def _lease(segment: Mapped) -> _Lease:
+    """A lease, at whose end the segment is free.
+
+    That store is done by C functions alone. In a `__del__` an interrupt could be raised before its
+    first line, and the segment would stay taken for ever.
     """
-
-    __slots__ = ("_pid", "_words")
-
-    def __init__(self, words: memoryview) -> None:
-        self._words, self._pid = words, os.getpid()
-
-    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        if getpid() == self._pid:
-            fence()
-            self._words[TAKEN] = 0
+    flag = segment.words.cast("B")[FREE : FREE + 1].cast("?")
+    lease = _Lease()
+    ended = weakref.ref(lease, partial(setitem, flag, 0))  # stores whether the reference is true
+    for key, ref in list(_alive.items()):
+        if ref() is None:
+            _alive.pop(key, None)
+    _alive[id(ended)] = ended
+    return lease
 
 
 class Shared:
@@ -110,6 +124,7 @@ class Shared:
                 there = min(self._arrived(done), placed.nbytes)
                 out[done:there] = self._data[start + done : start + there]
                 done = there
+            fence()
             return out
         finally:
             self._lease = None
