@@ -128,7 +128,8 @@ class Calls:
             copy: True: the copy is yours, and writable. False: the data of arrays, frames and
                 other large buffers is not copied once more here, but read where the worker has
                 put it, in memory that both share; what is made of it cannot be written to. It
-                is as the object was when it was fetched, and stays so for as long as you hold it.
+                is as the object was when it was fetched, and stays so for as long as you hold it
+                (a forked child: for as long as its parent does).
 
         Raises:
             EncodeError: it cannot be pickled there, or not be rebuilt here.

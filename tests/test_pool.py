@@ -12,7 +12,6 @@ import time
 import numpy as np
 import pytest
 
-from bridge_ext.kernel.wire import pool as pools
 from bridge_ext.kernel.wire.pool import LEAST, LOOSE, Pool
 
 SIZE = 4 * LEAST
@@ -66,9 +65,9 @@ def test_the_tightest_block_is_given():
     assert where(pool) == tight
 
 
-def test_no_more_is_kept_than_the_limit_and_the_last_used_is_kept_longest(monkeypatch):
-    monkeypatch.setattr(pools, "MOST", 3 * SIZE)
+def test_no_more_is_kept_than_the_limit_and_the_last_used_is_kept_longest():
     pool = Pool()
+    pool.most = 3 * SIZE
     held = [pool.take(SIZE) for _ in range(5)]
     assert len(pool._blocks) == 3
     places = [address(view) for view in held[2:]]
@@ -79,9 +78,9 @@ def test_no_more_is_kept_than_the_limit_and_the_last_used_is_kept_longest(monkey
     assert sorted(address(view) for view in again) == sorted(places)
 
 
-def test_what_is_larger_than_the_limit_is_given_and_not_kept(monkeypatch):
-    monkeypatch.setattr(pools, "MOST", SIZE)
+def test_what_is_larger_than_the_limit_is_given_and_not_kept():
     pool = Pool()
+    pool.most = SIZE
     assert len(pool.take(3 * SIZE)) == 3 * SIZE
     assert pool._blocks == []
 

@@ -22,18 +22,19 @@ from hypothesis import strategies as st
 from test_backends import Books, Gate, InThread, argument, config, named, open_books, opened
 
 import bridge_ext
-from bridge_ext import ProtocolError, RemoteError, WorkerDiedError
+from bridge_ext import EncodeError, ProtocolError, RemoteError, WorkerDiedError
 from bridge_ext.kernel.backends.base import Backend, Deadline, Death, Died
 from bridge_ext.kernel.backends.local import LocalConnection
 from bridge_ext.kernel.wire import limits
 from bridge_ext.kernel.wire.channel import Channel
 from bridge_ext.kernel.wire.codec import pack
-from bridge_ext.kernel.wire.framing import HEADER, MAGIC, Kind, build, small
+from bridge_ext.kernel.wire.framing import HEADER, MAGIC, Kind, Placed, build, small
 from bridge_ext.kernel.wire.heads import DISPLAY_MARK
 from bridge_ext.kernel.wire.loading import plain
 from bridge_ext.kernel.wire.marks import MARKS, Ext
 from bridge_ext.kernel.wire.payload import FIELDS, CallType
 from bridge_ext.kernel.wire.payload import base as common
+from bridge_ext.kernel.wire.segments import create
 
 PROBE = '''
 log = []
@@ -747,10 +748,10 @@ class FakeProcess:
     pidfd = None
     pid = os.getpid()
 
-    def __init__(self):
+    def __init__(self, segments=False):
         self.data, self.their_data = socket.socketpair()
         self.control, self.their_control = socket.socketpair()
-        self.segments = []
+        self.segments = create() if segments else []
         (self.out, self._out), (self.err, self._err) = os.pipe(), os.pipe()
         for fd in (self.out, self.err):
             os.set_blocking(fd, False)
@@ -782,7 +783,7 @@ class FakeProcess:
             self._closed = True
             for sock in (self.data, self.control, self.their_data, self.their_control):
                 sock.close()
-            for fd in (self.out, self.err, self._out, self._err):
+            for fd in (self.out, self.err, self._out, self._err, *self.segments):
                 os.close(fd)
 
 
@@ -798,6 +799,7 @@ class Fake(Backend):
 
     def __init__(self):
         self.answer, self.control = self.good, self.good_control
+        self.segments = False
         self.processes = []
         self.opened = threading.Event()
 
@@ -811,7 +813,7 @@ class Fake(Backend):
         return reply(call_id, [0, rows])
 
     def open(self, incarnation, config):
-        process = FakeProcess()
+        process = FakeProcess(self.segments)
         self.processes.append(process)
         for sock, name in ((process.their_data, "answer"), (process.their_control, "control")):
             threading.Thread(
@@ -910,6 +912,52 @@ def test_a_reply_that_stops_ends_the_worker(fake, fooled):
     fake.answer = answer
     with pytest.raises(WorkerDiedError, match="exited with code 0"):
         fooled.call("math.sqrt", 4)
+    recovers(fake, fooled)
+
+
+PLACES = {
+    "a segment that is not there": [Placed(99, 4096, 100)],
+    "in the page of the words": [Placed(0, 0, 100)],
+    "beyond the end of a segment": [Placed(0, 4096, 1 << 30)],
+    "far beyond": [Placed(0, 2**64 - 1, 1 << 38)],
+    "one good and one bad": [b"x", Placed(0, 4096, 0), Placed(0, 5000, 1)],
+}
+"""Buffers that lie nowhere; there, where the worker has segments, and where it has none."""
+
+
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("kind", PLACES)
+def test_a_buffer_that_lies_nowhere_ends_the_worker(fake, fooled, kind, segments):
+    fake.segments = segments
+    fake.answer = lambda call_id, payload: reply(call_id, [0, 2.0], None, PLACES[kind])
+    with pytest.raises((WorkerDiedError, ProtocolError), match="protocol"):
+        fooled.call("math.sqrt", 4)
+    recovers(fake, fooled)
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_buffer_that_is_never_written_is_not_waited_for(fake, fooled, monkeypatch, end, copy):
+    monkeypatch.setattr("bridge_ext.kernel.wire.shared._STALLED", 60.0 if end else 0.05)
+    fake.segments = True
+    fake.answer = lambda call_id, payload: reply(
+        call_id, [0, sent(payload["session_id"], payload["generation"])], [RECORD]
+    )
+    ref = fooled.call("math.sqrt", 4)
+
+    def answer(call_id, payload):
+        process = fake.processes[-1]
+        os.ftruncate(process.segments[2], 2 << 20)
+        if end:
+            threading.Timer(0.05, process.end, ["exited with code 5"]).start()
+        data = pickle.dumps(pickle.PickleBuffer(bytes(1 << 20)), 5, buffer_callback=[].append)
+        body = [0, msgpack.ExtType(Ext.PICKLE, pack([data, 0, []]))]
+        return reply(call_id, body, None, [Placed(0, 4096, 1 << 20)])
+
+    fake.answer = answer
+    error = (WorkerDiedError, "exited with code 5") if end else (EncodeError, "does not go on")
+    with pytest.raises(error[0], match=error[1]):
+        fooled.fetch(ref, copy=copy)
     recovers(fake, fooled)
 
 

@@ -1514,6 +1514,14 @@ def test_a_memory_limit_turns_an_allocation_into_a_memory_error():
         assert bridge.call("os.getpid") == pid
 
 
+def test_with_a_memory_limit_no_memory_is_kept_for_later():
+    with bridge_ext.Bridge(memory_limit=700 * 2**20) as bridge:
+        numpy = pytest.importorskip("numpy")
+        for _ in range(2):
+            bridge.release(bridge.put(numpy.ones(50_000_000)))
+            assert bridge.call("len", bridge.new("bytearray", 450 * 2**20)) == 450 * 2**20
+
+
 @pytest.mark.parametrize("limit", [-1, 0, "much", 1.5], ids=repr)
 def test_a_bad_memory_limit_is_a_usage_error(limit):
     with pytest.raises(BridgeUsageError):

@@ -323,6 +323,7 @@ class LocalConnection(Connection):
         self._wake.close()
 
     def abandon(self) -> None:
+        detach(self._data)
         self._process.abandon()
         self._wake.abandon()
 

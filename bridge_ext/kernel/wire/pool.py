@@ -21,7 +21,7 @@ IDLE = 3.0
 LEAST = 64 << 10
 """Bytes below which a block is not kept: the interpreter's allocator has those at hand."""
 MOST = 512 << 20
-"""Bytes that are kept for later, at most."""
+"""Bytes that a pool keeps for later, at most, if it is not told otherwise."""
 LOOSE = 1.25
 """How much larger than what is asked for a kept block may be."""
 
@@ -31,9 +31,11 @@ class Pool:
 
     Attributes:
         begins: called when there is a block to be kept, and was none before.
+        most: bytes that are kept for later, at most.
     """
 
     def __init__(self) -> None:
+        self.most = MOST
         self.begins: Callable[[], None] | None = None
         self._blocks: list[tuple[bytearray, float]] = []
         self.forked()
@@ -70,7 +72,7 @@ class Pool:
         kept = [(b, used) for b, used in self._blocks if b is not block]
         kept.append((block, time.monotonic()))
         total = sum(len(b) for b, _ in kept)
-        while total > MOST:
+        while total > self.most:
             total -= len(kept.pop(0)[0])
         self._blocks = kept
 

@@ -79,6 +79,15 @@ def detach(channel: Channel) -> None:
     channel.outgoing = channel.incoming = None
 
 
+def abandon(channel: Channel) -> None:
+    """In a forked child: close its copies of the descriptors; what is read in place stays."""
+    ends = (channel.outgoing, channel.incoming)
+    fds = {fd for end in ends if end is not None for fd in end.descriptors}
+    detach(channel)
+    for fd in fds:
+        os.close(fd)
+
+
 def trim(channel: Channel, idle: float) -> None:
     """Give the memory of idle segments back, unless somebody sends at this moment."""
     if channel.outgoing is None or not channel.send_lock.acquire(False):
@@ -97,6 +106,11 @@ class Outgoing:
         self._segments = [Mapped(fd) for fd in fds]
         self.begins: Callable[[], None] | None = None
         """Called when there is memory to give back, and was none before."""
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those of the segments."""
+        return [segment.fd for segment in self._segments]
 
     def place(
         self, buffers: Sequence[Buffer]

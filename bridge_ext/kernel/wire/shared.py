@@ -40,6 +40,11 @@ class Incoming:
         self._segments = [Mapped(fd) for fd in fds]
         self._gone = gone
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Those of the segments."""
+        return [segment.fd for segment in self._segments]
+
     def open(self, buffers: list[Any]) -> list[Any]:
         """The buffers of a frame, with those that lie elsewhere as `Shared`.
 

@@ -22,11 +22,11 @@ from ..errors import ProtocolError
 from ..wire import own
 from ..wire.channel import Channel
 from ..wire.codec import pack
-from ..wire.framing import Kind
+from ..wire.framing import Kind, pool
 from ..wire.heads import DISPLAY_MARK
 from ..wire.limits import PROTOCOL_VERSION
 from ..wire.loading import plain
-from ..wire.segments import attach
+from ..wire.segments import abandon, attach
 from . import hooks
 from .asking import Asker, no_call
 from .control import Control
@@ -158,6 +158,7 @@ class Worker(Host):
             import resource
 
             resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+            pool.most = 0  # what is kept would count
         own.settle(sys.path)
         set_environment(config["cwd"], config["path"])
 
@@ -324,6 +325,7 @@ class Worker(Host):
         """In a forked child of the worker: its channels belong to the parent."""
         self._forked = True
         self._printing.forked()
+        abandon(self._data)
         self._data.close()
         self._control.close()
         for fd in (self._lifeline, self._wake_in, self._wake_out, *self._pipes):
