@@ -231,6 +231,8 @@ def test_what_is_read_in_place_outlives_the_channel():
     view = next(viewed(pair.over(some(MIB), back=True)))
     pair.close()
     assert bytes(view) == some(MIB)
+    del view  # the guard of every test sees that no mapping is left
+    assert shared._alive == {}
 
 
 def test_a_forked_child_frees_nothing(pair):
@@ -267,10 +269,24 @@ def test_an_interrupt_keeps_no_segment(pair):
         signal.signal(signal.SIGINT, before)
 
 
-def test_little_is_remembered_of_leases_that_have_ended(pair):
-    for _ in range(50):
+def test_nothing_is_left_of_leases_that_have_ended(pair):
+    before = len(shared._alive)
+    view = next(viewed(pair.over(some(MIB), back=True)))
+    for _ in range(5):
         pair.over(some(MIB), back=True)
-    assert len(shared._alive) <= 1 + sum(ref() is not None for ref in shared._alive.values())
+    assert len(shared._alive) == before + 1
+    del view
+    assert len(shared._alive) == before
+
+
+def test_what_is_read_in_place_in_a_cycle_is_freed_by_the_collector(pair):
+    for wrap in (lambda view: view, np.frombuffer, iter):
+        held = [wrap(next(viewed(pair.over(some(MIB), back=True))))]
+        held.append(held)
+        del held
+        assert sum(pair.taken()) == 1
+        gc.collect()
+        assert not any(pair.taken())
 
 
 # ---------------------------------------------------------------- growing and giving back

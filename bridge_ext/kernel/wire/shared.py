@@ -6,7 +6,7 @@ import os
 import time
 import weakref
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from operator import setitem
 
 from ..errors import ProtocolError
@@ -78,25 +78,25 @@ class _Lease:
     __slots__ = ("__weakref__",)
 
 
-_alive: dict[int, weakref.ref[_Lease]] = {}
+_alive: dict[int, tuple[weakref.ref[_Lease], ...]] = {}
 """What frees the segments of leases. A forked child forgets it: there the end of a lease says
 nothing, for the parent reads on."""
 os.register_at_fork(after_in_child=_alive.clear)
+_numbers = count()
 
 
 def _lease(segment: Mapped) -> _Lease:
-    """A lease, at whose end the segment is free.
+    """A lease, at whose end the segment is free, and nothing is left here.
 
-    That store is done by C functions alone. In a `__del__` an interrupt could be raised before its
-    first line, and the segment would stay taken for ever.
+    C functions alone do this. In a `__del__` an interrupt could be raised before its first line,
+    and the segment would stay taken for ever.
     """
     flag = segment.words.cast("B")[FREE : FREE + 1].cast("?")
-    lease = _Lease()
-    ended = weakref.ref(lease, partial(setitem, flag, 0))  # stores whether the reference is true
-    for key, ref in list(_alive.items()):
-        if ref() is None:
-            _alive.pop(key, None)
-    _alive[id(ended)] = ended
+    lease, number = _Lease(), next(_numbers)
+    _alive[number] = (
+        weakref.ref(lease, partial(setitem, flag, 0)),  # what is stored is whether this is true
+        weakref.ref(lease, partial(_alive.pop, number)),
+    )
     return lease
 
 
