@@ -87,6 +87,16 @@ def no_leaks(request):
         pytest.fail(f"left behind: threads {left[0]}, processes {left[1]}, descriptors {left[2]}")
 
 
+def map_segments(bridge):
+    """Map all shared memory of a bridge that several tests use.
+
+    Else the first that uses a segment would be the one that leaves its descriptor behind.
+    """
+    data = bridge._remote.incarnation.connection._data
+    for end in (data.outgoing, data.incoming):
+        assert all(segment.words for segment in end._segments)
+
+
 @pytest.fixture(params=["memory", "local"])
 def bridge(request):
     """A bridge on each backend."""

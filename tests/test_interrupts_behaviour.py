@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 import steered
-from conftest import eventually
+from conftest import eventually, map_segments
 from steering import (
     AT_ONCE,
     PATHS,
@@ -42,6 +42,7 @@ def shared():
     """One bridge for all tests that leave its worker alive and well."""
     with bridge_ext.Bridge() as bridge:
         bridge.call("steered.same", 0)
+        map_segments(bridge)
         yield bridge
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import mmap
 import os
+import sys
 
 from ..errors import ProtocolError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 PAGE = mmap.PAGESIZE
 MOST = 1 << 30
 """Bytes of one segment. What is larger goes through the socket."""
+_UNTRACKED = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+"""Before that a mapping has a descriptor of its own."""
 FREE, WRITTEN = 0, 1
 """The words of the first page: whether it may be written anew, and up to where it was written."""
 
@@ -49,7 +52,7 @@ class Mapped:
                 f"a segment of {there:,} bytes, expected at least {size:,}, at most {MOST:,}, "
                 f"and that it cannot shrink"
             )
-        self.data = memoryview(mmap.mmap(self.fd, size))
+        self.data = memoryview(mmap.mmap(self.fd, size, **_UNTRACKED))
         self.size = size
         return self.data
 
