@@ -850,6 +850,7 @@ def test_a_worker_that_stands_still_is_told_of_and_then_ended(local, held, file,
 
 
 def test_a_large_result_is_interrupted(local, held):
+    pytest.importorskip("numpy")  # whose import, if it is interrupted, cannot be repeated
     ref = local.call("numpy.zeros", 3 * LARGE, "u1")
     for delay in (0.0, 0.01, 0.03, 0.06):
         with interrupted(local, lambda: in_flight(local) > 0, delay) as sent:
