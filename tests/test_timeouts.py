@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import eventually
+from conftest import eventually, map_segments
 from steering import (
     AT_ONCE,
     GRACE,
@@ -45,6 +45,7 @@ def shared():
     """One bridge for all tests that leave its worker alive and well."""
     with bridge_ext.Bridge() as bridge:
         bridge.call("steered.same", 0)
+        map_segments(bridge)
         yield bridge
 
 
