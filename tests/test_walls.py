@@ -915,7 +915,7 @@ def test_a_reply_that_stops_ends_the_worker(fake, fooled):
     recovers(fake, fooled)
 
 
-PLACES = {
+FALSE_PLACES = {
     "a segment that is not there": [Placed(99, 4096, 100)],
     "in the page of the words": [Placed(0, 0, 100)],
     "beyond the end of a segment": [Placed(0, 4096, 1 << 30)],
@@ -926,10 +926,10 @@ PLACES = {
 
 
 @pytest.mark.parametrize("segments", [True, False])
-@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("kind", FALSE_PLACES)
 def test_a_buffer_that_lies_nowhere_ends_the_worker(fake, fooled, kind, segments):
     fake.segments = segments
-    fake.answer = lambda call_id, payload: reply(call_id, [0, 2.0], None, PLACES[kind])
+    fake.answer = lambda call_id, payload: reply(call_id, [0, 2.0], None, FALSE_PLACES[kind])
     with pytest.raises((WorkerDiedError, ProtocolError), match="protocol"):
         fooled.call("math.sqrt", 4)
     recovers(fake, fooled)
