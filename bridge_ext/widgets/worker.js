@@ -3,7 +3,7 @@
 import { Curve } from "./curve.js";
 import { Meter } from "./meter.js";
 import { Ask, actOf, button, element, enable, mark, put, reveal } from "./parts.js";
-import { deeds, grouped } from "./words.js";
+import { counted, deeds } from "./words.js";
 
 /** The panel of the worker; `act` is called with the message of what was clicked. */
 export class WorkerPanel {
@@ -56,7 +56,7 @@ export class WorkerPanel {
   }
 
   showFacts(worker) {
-    put(this.facts, `pid ${worker.pid} · ${grouped(worker.calls)} calls`);
+    put(this.facts, `pid ${worker.pid} · ${counted(worker.calls, "call")}`);
     enable(this.interrupt, worker.status !== "idle" && !worker.doing);
     enable(this.restart, !worker.doing);
     if (!worker.memory) return;
