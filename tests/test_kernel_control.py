@@ -351,7 +351,11 @@ def test_a_call_is_stopped_from_another_shell(kernel, growing, stop, where):
 
 def stop_what_runs(kernel):
     """Interrupt from the main shell; again, if no call ran at that moment: a copy was made here."""
-    eventually(lambda: kernel.get("bridge.interrupt()"), "a call to interrupt")
+
+    def stopped():
+        return kernel.execute("print(bridge.interrupt())").stdout == "True\n"
+
+    eventually(stopped, "a call to interrupt")
 
 
 @pytest.mark.parametrize("case", SUBSHELL)
