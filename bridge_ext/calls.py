@@ -129,7 +129,8 @@ class Calls:
                 other large buffers is not copied once more here, but read where the worker has
                 put it, in memory that both share; what is made of it cannot be written to. It
                 is as the object was when it was fetched, and stays so for as long as you hold it
-                (a forked child: for as long as its parent does).
+                (a forked child: for as long as its parent does). What does not lie in one piece,
+                such as `array[:, ::2]`, is a copy all the same.
 
         Raises:
             EncodeError: it cannot be pickled there, or not be rebuilt here.

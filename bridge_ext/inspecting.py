@@ -1,7 +1,7 @@
 """Keeps the inspectors of one bridge up to date, and does what their users ask.
 
 One daemon thread looks while any of them is shown: at once when a user acts or a cell ends, and
-else four times a second, but only where there may be news. It alone touches the views, so that
+else several times a second, but only where there may be news. It alone touches the views, so that
 messages may come in any thread; what may take time runs in threads of its own.
 """
 
