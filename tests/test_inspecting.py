@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import threading
 import tracemalloc
@@ -136,6 +137,27 @@ def test_shared_memory_is_counted_once(local):
     status = local.status()
     assert status.nbytes == 8_000_000
     assert status.rss > status.nbytes + status.rss_at_start // 2
+
+
+def test_sessions_are_measured_when_they_are_listed_without_an_inspector(local):
+    pytest.importorskip("numpy")
+    array = local.call("numpy.ones", 1_000_000)
+    parts = [array[::2], array[:10]]
+    (session,) = local.sessions()
+    assert session.nbytes == 8_000_000
+    del parts
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this is glibc's")
+def test_what_small_objects_leave_behind_returns_once_the_worker_is_idle(local, eventually):
+    local.call("math.sqrt", 4)
+    before = local.status().rss
+    texts = "['%600d' % i for i in range(100_000)]"
+    held = local.options(fetch=False).call("builtins.eval", texts)
+    full = local.status().rss
+    assert full - before > 60_000_000
+    local.release(held)
+    eventually(lambda: local.status().rss < before + 20_000_000, "its memory")
 
 
 def test_releasing_one_of_two_that_share_frees_what_is_its_own(local):

@@ -97,12 +97,14 @@ def test_the_tables_of_the_magics_say_ages_when_asked(kernel):
 
 # ---------------------------------------------------------------- live
 def test_names_that_hold_a_ref_are_found_as_cells_end(kernel, front):
+    kernel.run("from bridge_ext import inspecting; inspecting._STEADY = 1000")  # by nothing else
     kernel.run("first = bridge.new('set')")
     front.until(lambda: front.row("set") and front.row("set")["held"] == "first", "its name")
     kernel.run("second = {'a': first}\ndel first")
     front.until(lambda: front.row("set")["held"] == "second['a']", "its other name")
     kernel.run("del second")
     front.until(lambda: front.row("set") is None, "its end")
+    kernel.run("inspecting._STEADY = 1.0")
 
 
 def test_the_session_in_force_is_marked(kernel, front):
