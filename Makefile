@@ -4,6 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 BROWSER ?=
+JOBS ?= 2
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
@@ -23,7 +24,8 @@ demo test: export IPYTHONDIR = $(CURDIR)/.venv/ipython
 help:
 	@echo 'make demo         run the tutorial notebook and show what it does'
 	@echo 'make test         lint, the tests, then the notebooks compared with their stored output'
-	@echo '                  (BROWSER=no: without those in a browser; CHROMIUM=path: in this one)'
+	@echo '                  (BROWSER=no: without those in a browser; CHROMIUM=path: in this one;'
+	@echo '                  JOBS=1: one test file at a time)'
 	@echo 'make lab          open JupyterLab on notebooks/ (ARGS=... passes options on)'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        measure against the peers (ARGS=... passes options on)'
@@ -38,7 +40,7 @@ test: lint $(STAMPS)/test
 ifneq ($(BROWSER),no)
 	-$(PY) tests/chromium.py
 endif
-	.venv/bin/pytest -q $(if $(filter no,$(BROWSER)),-m 'not browser')
+	.venv/bin/pytest -q -n $(JOBS) --dist loadfile $(if $(filter no,$(BROWSER)),-m 'not browser')
 	.venv/bin/pytest -q --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout=60 notebooks
 

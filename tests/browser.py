@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -23,10 +22,10 @@ import chromium
 import psutil
 import pytest
 from apps import APPS, LAB
-from conftest import eventually
+from conftest import ARTIFACTS, eventually
 from inspectors import Inspector
 from kernels import ROOT, TRACKED
-from pages import ARTIFACTS, PATIENCE, Notebook, pictures
+from pages import PATIENCE, Notebook
 
 TOKEN = "of-the-tests"
 VIEW = {"width": 1200, "height": 1600}
@@ -69,7 +68,8 @@ class Lab:
     def _start(self, stack):
         """Start the server; when the stack closes, it and all that it has started are gone."""
         self._configure()
-        log = stack.enter_context((ARTIFACTS / "server.log").open("wb"))
+        self._log = ARTIFACTS / f"{self._directory.name}-server.log"
+        log = stack.enter_context(self._log.open("wb"))
         command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
         options = [
             "--ip=127.0.0.1",
@@ -121,7 +121,7 @@ class Lab:
 
     def _address(self):
         """The server's address, once it listens; it writes that beside its pid."""
-        assert self._server.poll() is None, (ARTIFACTS / "server.log").read_text()
+        assert self._server.poll() is None, self._log.read_text()
         try:
             file = self._directory / "runtime" / f"jpserver-{self._server.pid}.json"
             return json.loads(file.read_text())["url"]
@@ -216,21 +216,14 @@ def _end(server):
 
 
 # ---------------------------------------------------------------- for pytest
-@pytest.fixture(scope="session")
-def artifacts():
-    """The folder of the artifacts, empty."""
-    shutil.rmtree(ARTIFACTS, ignore_errors=True)
-    ARTIFACTS.mkdir()
-
-
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory, artifacts):
+def lab(request, tmp_path_factory):
     """A server and a browser for the tests of one module.
 
     Not of the whole run: while Playwright is there, the main thread has a running event loop,
     in which other tests could not run theirs.
     """
-    with Lab(tmp_path_factory.mktemp("lab")) as lab:
+    with Lab(tmp_path_factory.mktemp(request.module.__name__)) as lab:
         yield lab
 
 
@@ -248,9 +241,3 @@ def inspector(notebook):
     """The inspector of a notebook; its cell is done."""
     notebook.run("%load_ext bridge_ext")
     return Inspector(notebook, notebook.run("bridge.inspect()"))
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Say where the pictures are."""
-    if pictures:
-        terminalreporter.write_line(f"{len(pictures)} pictures of the browser: {ARTIFACTS.name}/")

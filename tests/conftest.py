@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ import pytest
 
 import bridge_ext
 
+ARTIFACTS = Path(__file__).parent.parent / ".artifacts"
+"""What a run leaves to look at: pictures of the pages, the servers' logs."""
 DEADLINE = 10.0
 """Seconds that anything in these tests may take to become true."""
 
@@ -31,6 +34,20 @@ def eventually(check, what="the condition", deadline=DEADLINE):
             raise AssertionError(f"{what} did not come true within {deadline} s")
         pause.wait(wait)
         wait = min(0.05, wait * 2)
+
+
+def pytest_sessionstart(session):
+    """Empty the artifacts' folder: once, whatever processes the tests run in."""
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(ARTIFACTS, ignore_errors=True)
+        ARTIFACTS.mkdir()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say where the pictures are."""
+    count = len([*ARTIFACTS.glob("*.png")])
+    if count:
+        terminalreporter.write_line(f"{count} pictures of the browser: {ARTIFACTS.name}/")
 
 
 @pytest.fixture(name="eventually")

@@ -7,18 +7,12 @@ success and `fail` an error.
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 from apps import UNCOVERED, WATCH, steps
-from conftest import eventually
-from kernels import ROOT
+from conftest import ARTIFACTS, eventually
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a page may take to open, a kernel to start, or a cell to run."""
-ARTIFACTS = Path(ROOT) / ".artifacts"
-"""What a run leaves to look at: pictures of the pages, the server's log."""
-pictures = []
-"""The files of the pictures of this run."""
 
 CELL = "window.panel.content.widgets[index].model"
 SOURCE = f"([index, code]) => {CELL}.sharedModel.getSource() === code"
@@ -299,4 +293,3 @@ class Notebook:
         """Keep a picture of the page."""
         path = ARTIFACTS / f"{self.directory.name}-{label}.png"
         self.page.screenshot(path=path)
-        pictures.append(path)

@@ -449,7 +449,9 @@ def test_iteration_falls_back_on_items_and_reversal_on_length_too(new):
 
 
 @pytest.mark.parametrize(
-    "action", [iter, reversed, bool, lambda r: 1 in r, lambda r: 5 + r, list], ids=str
+    "action",
+    [iter, reversed, bool, lambda r: 1 in r, lambda r: 5 + r, list],
+    ids=["iter", "reversed", "bool", "in", "plus", "list"],
 )
 def test_what_a_type_refuses_is_refused_without_a_trip(bridge, new, action):
     ref = new("Closed")

@@ -704,7 +704,9 @@ class NoModule:
         return {"Error": KeyError}
 
 
-@pytest.mark.parametrize("module", [Lazy("error_lazy"), NoModule(), None], ids=repr)
+@pytest.mark.parametrize(
+    "module", [Lazy("error_lazy"), NoModule(), None], ids=["a class", "an object", "None"]
+)
 def test_a_lazy_module_is_not_asked(monkeypatch, module):
     monkeypatch.setitem(sys.modules, "error_lazy", module)
     Lazy.asked.clear()

@@ -1627,7 +1627,11 @@ def test_an_auto_session_may_be_released_by_its_id(bridge):
     assert make(bridge, "again").tag == "again"
 
 
-@pytest.mark.parametrize("what", [5, None, object(), ["named"], 1.5], ids=repr)
+@pytest.mark.parametrize(
+    "what",
+    [5, None, object(), ["named"], 1.5],
+    ids=["int", "None", "object", "list", "float"],
+)
 def test_what_is_neither_ref_nor_session_cannot_be_released(bridge, what):
     with pytest.raises(InvalidRefError):
         bridge.release(what)

@@ -84,7 +84,7 @@ class Exchange:
                     return flight.reply
                 self.answers.answer(flight)
         finally:
-            self.answers.route_again(board.leave(flight, self._host.death is not None))
+            self.answers.route_again(board.leave(flight, self.dead))
 
     def _depart(self, flight: Flight, outgoing: TakeOutgoing) -> None:
         """Send the request; its place on the wire is given under the send lock."""
@@ -113,8 +113,7 @@ class Exchange:
             self.board.withdraw(flight)  # it exceeds a limit, and nothing was sent
             raise
         finally:
-            if not sender.rest:
-                lock.release()
+            sender.release(flight)
 
     def _sleep(self, flight: Flight) -> None:
         """Wait while another reads, for the reply, for a callback to run, or for the reading."""
@@ -223,6 +222,11 @@ class Exchange:
                 pass  # it was buried
             finally:
                 self.board.stop_reading(self._background)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the worker has died."""
+        return self._host.death is not None
 
     def wake_background(self) -> None:
         """Have the bridge's thread send what is left of a frame."""

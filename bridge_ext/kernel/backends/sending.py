@@ -34,6 +34,9 @@ class Sender:
     def __init__(self, channel: Channel, exchange: Exchange) -> None:
         self._channel, self._exchange = channel, exchange
         self.rest: list[memoryview] = []
+        self._owed: list[bool] = []
+        """Has an item while the send lock is held for the rest; whoever takes it gives that back.
+        """
 
     def acquire(self, flight: Flight) -> None:
         """Take the send lock.
@@ -42,6 +45,7 @@ class Sender:
             Interrupted, TimedOut: while another was sending.
         """
         lock = self._channel.send_lock
+        flight.left = False
         if lock.acquire(blocking=False):
             return
         while not lock.acquire(timeout=interrupts.TICK):
@@ -49,9 +53,9 @@ class Sender:
             if flight.deadline.passed:
                 raise TimedOut
 
-    def release(self) -> None:
-        """Give the send lock back, unless a frame is not yet complete."""
-        if not self.rest:
+    def release(self, flight: Flight) -> None:
+        """Give the send lock back, unless whoever sends the rest of its frame does."""
+        if not flight.left:
             self._channel.send_lock.release()
 
     def send(
@@ -90,8 +94,12 @@ class Sender:
                     raise TimedOut
             except Exception:
                 exchange.steering.happens(flight, Happening.INTERRUPT)
+                flight.left = True  # said first: from the next line on another may be done with it
+                self._owed.append(True)
                 self.rest.extend(rest)
                 exchange.wake_background()
+                if exchange.dead:
+                    self.abandon()
                 raise
 
     def _some(self, rest: list[memoryview]) -> None:
@@ -109,12 +117,19 @@ class Sender:
                 self._some(self.rest)
         except BlockingIOError:
             return
-        except OSError:
+        except (OSError, IndexError):  # the worker is gone, and another has said so meanwhile
             self.rest.clear()
-        self._channel.send_lock.release()
+        self._settle()
 
     def abandon(self) -> None:
-        """The worker is gone: nothing is left to send."""
-        if self.rest:
-            self.rest.clear()
-            self._channel.send_lock.release()
+        """The worker is gone: nothing is left to send. Any thread may say so, and several."""
+        self.rest.clear()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Give the send lock back that was held for the rest."""
+        try:
+            self._owed.pop()
+        except IndexError:
+            return
+        self._channel.send_lock.release()
