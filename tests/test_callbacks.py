@@ -967,7 +967,7 @@ def test_a_cancelled_future_ends_after_its_callback(local):
         future.result(0)
     go_on.set()
     assert local.call("math.sqrt", 4) == 2.0
-    assert ended.is_set()
+    assert ended.wait(DEADLINE)
 
 
 def test_a_worker_that_dies_in_a_callback_is_one_error(local, outer):

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from bridge_ext import ProtocolError
 from bridge_ext.kernel.wire import limits
-from bridge_ext.kernel.wire.framing import HEADER, MAGIC, Frame, FrameParser, Kind, build, small
+from bridge_ext.kernel.wire.framing import (
+    HEADER,
+    MAGIC,
+    Frame,
+    FrameParser,
+    Kind,
+    build,
+    small,
+    whole,
+)
 
 VERSION = limits.PROTOCOL_VERSION
 
@@ -68,16 +77,16 @@ def test_frames_survive_any_cut_of_the_stream(sent, cuts):
 
 def test_one_small_frame_is_read_whole():
     data = small(Kind.REPLY, b"head", b"body")
-    same(FrameParser().whole(data), Kind.REPLY, b"head", b"body", [])
+    same(whole(data), Kind.REPLY, b"head", b"body", [])
 
 
 @pytest.mark.parametrize("cut", [0, 1, HEADER.size - 1, HEADER.size, -1])
 def test_part_of_a_frame_is_not_read_whole(cut):
-    assert FrameParser().whole(small(Kind.REPLY, b"head", b"body")[:cut]) is None
+    assert whole(small(Kind.REPLY, b"head", b"body")[:cut]) is None
 
 
 def test_two_frames_at_once_are_not_read_whole():
-    assert FrameParser().whole(small(Kind.REPLY, b"", b"1") * 2) is None
+    assert whole(small(Kind.REPLY, b"", b"1") * 2) is None
 
 
 def test_large_frames_are_received_in_place():
@@ -119,7 +128,7 @@ def header(magic=MAGIC, version=VERSION, kind=Kind.REPLY, head=0, body=0, count=
 )
 def test_a_lying_header_is_refused_with_both_numbers(bad, says):
     parser = FrameParser()
-    assert parser.whole(bad) is None
+    assert whole(bad) is None
     parser.feed(bad)
     with pytest.raises(ProtocolError, match=says.replace("(", r"\(")):
         parser.next()

@@ -37,6 +37,7 @@ class Call(Request):
         made_for: the only worker that can take it, if it was encoded before it was sent.
         fetched: what becomes of the result, options considered.
         view: whether what is fetched may be read where the worker has put it.
+        whole: whether it is not to be sent as a prepared call.
         repeated, asked_again: whether it was sent again, after a death or a session's end.
     """
 
@@ -58,6 +59,7 @@ class Call(Request):
         "target",
         "type",
         "view",
+        "whole",
     )
 
     def __init__(
@@ -94,6 +96,8 @@ class Call(Request):
         self.made_for: Incarnation | None = None
         self.repeated = self.asked_again = False
         self.errors: dict[int, BaseException] = {}
+        self.prepared = None
+        self.whole = False
 
     @property
     def text(self) -> str:

@@ -26,12 +26,14 @@ from .fetching import fetched
 from .incarnation import Incarnation
 from .model import Options
 from .outbound import SCALARS, Outbound
+from .prepared import TYPES as PREPARED
 from .raising import Raising
 from .resolution import check_target, resolve
 from .session import Session
 from .supervisor import Supervisor
 from .telling import Telling
 from .wire import limits
+from .wire.codec import pack
 from .wire.payload import call_part, join, part
 from .wire.rebuilding import throw
 
@@ -176,12 +178,20 @@ class Client(Raising, Supervisor):
             raise WorkerDiedError(loss.how, call.text, loss.sessions, loss.refs)
         call.origin, call.session = scope, session if not call.also else [session, *call.also]
         call.fetched = options.fetch if call.fetch is None else call.fetch
-        buffers = [*call.raw_buffers]
         in_force = forced.id if forced is not None else None
-        parts = head_parts(call, session, in_force)
+        known = None
+        if call.type in PREPARED and call.fetched is None and _has_scalars(call):
+            known = incarnation.prepared.known(session, call.start, in_force, scope.label)
+            if known.told and not call.whole:
+                call.prepared, call.body = known.number, pack(list(call.args or ()))
+                call.buffers = ()
+                return
+        parts, buffers = head_parts(call, session, in_force), [*call.raw_buffers]
+        if known is not None:
+            incarnation.prepared.meet(known, parts)
         if call.args is not None:
             parts.append(self.argument_part(call, session, in_force, incarnation, buffers))
-        call.body, call.buffers = join(parts), buffers
+        call.prepared, call.body, call.buffers = None, join(parts), buffers
         if len(call.body) > limits.MAX_BODY or len(buffers) > limits.MAX_BUFFERS:
             why = (
                 f"together they are {len(call.body):,} bytes and {len(buffers):,} buffers, and a "
@@ -275,12 +285,18 @@ class Client(Raising, Supervisor):
             Exception: what the call raised.
             KeyboardInterrupt: it was cancelled.
             RefNotFoundError: its target has ended.
+            ProtocolError: that is no reply to this call.
         """
         status = body[0]
         if status == 1:
             throw(self.raised(body[1], call))
         if status == 2:
             raise KeyboardInterrupt
+        if status == 4:
+            if call.prepared is None:
+                raise ProtocolError("the worker takes a whole call for a prepared one")
+            call.whole = True
+            return
         self.sessions.ended(session, body[1])
         if call.target is not None or call.asked_again:
             what = call.target.text() if call.target is not None else "The result"
@@ -294,6 +310,11 @@ class Client(Raising, Supervisor):
         return (
             original if original is not None else self.failed(failure, keep=call.type != "display")
         )
+
+
+def _has_scalars(call: Call) -> bool:
+    """Whether its arguments need no look at what they are."""
+    return not call.kwargs and SCALARS.issuperset(map(type, call.args or ()))
 
 
 def head_parts(call: Call, session: Session, in_force: str | None) -> list[Any]:

@@ -16,12 +16,13 @@ from .handles import Module, Ref, new_handle
 from .model import RefAdded, RefReleased
 from .operators import make_class
 from .preferences import Preferences
+from .prepared import PreparedCalls
 from .refs import RefState, RefTable
 from .replies import checked
 from .session import Session
 from .streams import StreamRef, StreamState
 from .wire.limits import MAX_TYPES
-from .wire.loading import Loading, malformed
+from .wire.loading import SHORT, Loading, malformed, scalar
 from .wire.marks import Ext
 from .wire.naming import clean
 from .wire.own import msgpack
@@ -51,6 +52,7 @@ class Incarnation:
 
     Attributes:
         refs: the table of its refs.
+        prepared: the calls that it knows by number.
         loss: what was lost, once it has died.
         silent_until: monotonic time until which completion does not ask it again.
     """
@@ -69,12 +71,17 @@ class Incarnation:
         self.hooks = {Ext.REF: self._ref, Ext.MODULE: self._module}
         self.loading = Loading(self.hooks)
         self._streams: deque[list[Any]] = deque()
+        self.prepared = PreparedCalls()
         connection.listen(*_weakly(self))
 
     # ------------------------------------------------------------ incoming
     def open(self, reply: Reply) -> Any:
         """The reply's body as `[status, …]`, with handles for its refs."""
-        body = self.loading.load(reply.body)
+        packed = reply.body
+        body = scalar(packed) if len(packed) < SHORT else None
+        if body is not None:
+            return body
+        body = self.loading.load(packed)
         if type(body) is list and len(body) == 2 and body[0] == 0 and type(body[0]) is int:
             return body  # as nearly always
         return checked(body)
@@ -170,6 +177,7 @@ class Incarnation:
             (session is None or (type(session) is Session and session.incarnation == self.number))
             and helper is None
             and not self._streams
+            and not self.prepared.untold
             and cwd == self._cwd
             and sys.path == self._path
             and not self._preferences.changed()
@@ -194,6 +202,7 @@ class Incarnation:
                 self.helpers.add(helper)
         while self._streams:
             declared.append(["taken", *self._streams.popleft()])
+        declared += self.prepared.take()
         if cwd != self._cwd or sys.path != self._path:
             self._path, self._cwd = list(sys.path), cwd
             directory = os.fsdecode(cwd) if cwd is not None else None

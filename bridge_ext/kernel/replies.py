@@ -9,14 +9,14 @@ from .wire.failure import is_failure
 
 
 def checked(body: Any) -> list[Any]:
-    """`[0, value]`, `[1, failure]`, `[2]` or `[3, reason]`.
+    """`[0, value]`, `[1, failure]`, `[2]`, `[3, reason]` or `[4]`.
 
     Raises:
         ProtocolError: it is something else.
     """
     if type(body) is list and body and type(body[0]) is int:
         status, count = body[0], len(body)
-        if (status == 0 and count == 2) or (status == 2 and count == 1):
+        if (status == 0 and count == 2) or (status in (2, 4) and count == 1):
             return body
         if status == 3 and count == 2 and type(body[1]) is str:
             return body

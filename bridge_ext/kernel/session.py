@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections import deque
 
     from .callbacks import Callback
+    from .prepared import Known
+    from .wire.payload import Part
 
 
 OVERFLOWS = ("error", "evict")
@@ -75,6 +77,7 @@ class Session:
         "made_id",
         "owners",
         "part",
+        "prepared",
         "reason",
         "status",
         "tags",
@@ -92,6 +95,7 @@ class Session:
         self.incarnation = 0
         self.reason = ""
         self.part = part({"session_id": id, "generation": generation})
+        self.prepared: dict[Part, Known] = {}
         self.made_id = auto
         self.dismissed = False
         self.callbacks: dict[int, Callback] = {}

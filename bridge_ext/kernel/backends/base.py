@@ -106,9 +106,10 @@ class Request:
 
     Attributes:
         errors: what callbacks of it have raised, by number.
+        prepared: the number of a prepared call, whose body is only its arguments.
     """
 
-    __slots__ = ("body", "buffers", "errors", "helper", "late", "origin", "session")
+    __slots__ = ("body", "buffers", "errors", "helper", "late", "origin", "prepared", "session")
 
     def __init__(
         self,
@@ -126,6 +127,12 @@ class Request:
         self.helper = helper
         self.late = late
         self.errors: dict[int, BaseException] = {}
+        self.prepared: int | None = None
+
+    @property
+    def what(self) -> int | str:
+        """What its head says of its body: which prepared call it is of, else where it was made."""
+        return self.origin.label if self.prepared is None else self.prepared
 
     @property
     def text(self) -> str:

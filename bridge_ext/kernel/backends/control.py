@@ -127,7 +127,7 @@ class ControlLine:
             origin.context = origin.output()
 
         def head(number: int) -> bytes:
-            inner = [number, deadline.seconds, releases, declarations, origin.label]
+            inner = [number, deadline.seconds, releases, declarations, request.what]
             return pack([ask.id, inner])
 
         asked, number = Asked(), 0

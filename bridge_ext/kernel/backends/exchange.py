@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..wire.channel import Channel
     from ..wire.framing import Frame
+    from ..wire.spinning import Spin
     from .base import TakeOutgoing
     from .hosting import Host
     from .output import Output
@@ -41,12 +42,13 @@ class Exchange:
 
     Args:
         channel: its socket raises BlockingIOError from `recv` after a short while.
+        spin: looks at its socket, and beside it at the output.
         output: the worker's stdout and stderr.
         host: the connection around it.
     """
 
-    def __init__(self, channel: Channel, output: Output, host: Host) -> None:
-        self._channel, self._output, self._host = channel, output, host
+    def __init__(self, channel: Channel, spin: Spin, output: Output, host: Host) -> None:
+        self._channel, self._spin, self._output, self._host = channel, spin, output, host
         self.board = Board(host.wake_background)
         self.steering = Steering(self.board, output, host.cancel, self._deliver)
         self.sender = Sender(channel, self)
@@ -107,8 +109,9 @@ class Exchange:
                 marks = [["mark", call_id], ["patient"]] if patient else [["mark", call_id]]
                 declarations = [*(declarations or ()), *marks]
             self.board.enter(flight)
-            head = [call_id, flight.deadline.seconds, releases, declarations, origin.label]
+            head = [call_id, flight.deadline.seconds, releases, declarations, request.what]
             sender.send(Kind.REQUEST, pack(head), request.body, request.buffers, flight)
+            flight.awaited = pack([call_id, None])  # while the worker is at it
         except ProtocolError:
             self.board.withdraw(flight)  # it exceeds a limit, and nothing was sent
             raise
@@ -248,9 +251,10 @@ class Exchange:
         self._take(frame, flight)
 
     def _take(self, frame: Frame, flight: Flight) -> None:
+        quiet, self._spin.alone = self._spin.alone, False  # which says nothing of the next frame
         try:
             if frame.kind == Kind.REPLY:
-                self._replied(frame, flight)
+                self._replied(frame, flight, quiet)
             elif frame.kind == Kind.ASK:
                 types = ask_head(frame.head)[3]
                 if types:
@@ -265,13 +269,17 @@ class Exchange:
         except ProtocolError as error:
             raise self._host.broken(error) from error
 
-    def _replied(self, frame: Frame, flight: Flight) -> None:
-        found, types = reply_head(frame.head)
-        if types:
-            self._host.take_types(types)
-        owner = flight if found == flight.id else self.board.pending.get(found)
-        if self._output.poll(0) or self._output.holds:
-            self._output.show(last=len(self.board.pending) < 2)
+    def _replied(self, frame: Frame, flight: Flight, quiet: bool) -> None:
+        if frame.head == flight.awaited:
+            owner: Flight | None = flight
+        else:
+            found, types = reply_head(frame.head)
+            if types:
+                self._host.take_types(types)
+            owner = flight if found == flight.id else self.board.pending.get(found)
+        output = self._output
+        if output.holds or not (quiet or not output.poll(0)):
+            output.show(last=len(self.board.pending) < 2)
         if owner is flight:
             flight.reply = Reply(frame.body, frame.buffers)
         elif owner is not None:

@@ -29,6 +29,7 @@ class Flight:
 
     Attributes:
         id: of the call; ids rise on the wire.
+        awaited: the head that its reply has, if it brings no types.
         reply: once it has come.
         wake: exists once its thread sleeps while another reads.
         asks: callbacks that the worker wants run where this call is waited for.
@@ -46,6 +47,7 @@ class Flight:
     __slots__ = (
         "answering",
         "asks",
+        "awaited",
         "context",
         "controlled",
         "course",
@@ -66,6 +68,7 @@ class Flight:
     ) -> None:
         self.request, self.deadline, self.waiting = request, deadline, waiting
         self.id = 0
+        self.awaited = b""
         self.reply: Reply | None = None
         self.wake: Any = None
         self.asks: deque[Wanted] | None = None

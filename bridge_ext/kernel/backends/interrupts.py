@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _signal = sys.modules.get("_signal", signal)  # CPython's; elsewhere the wrapper itself
 getsignal, set_handler = _signal.getsignal, _signal.signal
+_SIGINT = int(signal.SIGINT)  # its own type costs the C function more than the system call
 TICK = 0.05
 """Seconds after which a wait looks for a note: an interrupt is answered in this time."""
 
@@ -40,10 +41,10 @@ def hold() -> Any:
     """Hold SIGINT back, in the main thread; give the result to `let_go`."""
     if get_ident() != _Note.main:
         return None
-    before = getsignal(signal.SIGINT)
+    before = getsignal(_SIGINT)
     if not callable(before):  # ignored, or not Python's: nothing would be raised anyway
         return None
-    set_handler(signal.SIGINT, _take_note)
+    set_handler(_SIGINT, _take_note)
     return before
 
 
@@ -55,7 +56,7 @@ def let_go(before: Any) -> None:
     """
     if before is None:
         return
-    set_handler(signal.SIGINT, before)
+    set_handler(_SIGINT, before)
     if _Note.pending and before is not _take_note:
         _Note.pending = False
         before(signal.SIGINT, sys._getframe())

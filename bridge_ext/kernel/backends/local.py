@@ -17,6 +17,7 @@ from ..wire.framing import Kind
 from ..wire.heads import ask_head
 from ..wire.pool import IDLE
 from ..wire.segments import attach, detach, trim
+from ..wire.spinning import Spin
 from . import interrupts
 from .base import (
     NEVER,
@@ -83,13 +84,14 @@ class LocalConnection(Connection):
         self.death = None
         self.take_types: Callable[[list[Any]], None] = list.clear
         self._answer: Answer | None = None
-        self._data = Channel(process.data)
+        spin = Spin(process.data, (process.out, process.err))
+        self._data = Channel(process.data, spin)
         self.transport = "socket, shared memory" if process.segments else "socket"
         attach(self._data, process.segments, ours=0, gone=lambda: self.death is not None)
         self._output = Output(process.out, process.err)
         self._control = ControlLine(Channel(process.control), self)
         self._wake = Wake()
-        self._exchange = Exchange(self._data, self._output, self)
+        self._exchange = Exchange(self._data, spin, self._output, self)
         self._nested = Nested(self._control, self._exchange)
         set_timeout(process.data, _FIRST_LOOK)
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())

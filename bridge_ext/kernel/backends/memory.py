@@ -206,7 +206,7 @@ class MemoryConnection(Connection):
 
     def _serve(self, request: Request, outgoing: TakeOutgoing, serving: Serving) -> Reply:
         releases, declarations = outgoing(request.session, request.helper)
-        head = pack([1, None, releases, declarations, request.origin.label])
+        head = pack([1, None, releases, declarations, request.what])
         buffers = [bytearray(b) for b in request.buffers]
         answer = serving.handle(Frame(Kind.REQUEST, head, request.body, list(buffers)))
         assert answer is not None

@@ -7,7 +7,7 @@ import threading
 from socket import MSG_DONTWAIT
 
 from ..errors import ProtocolError
-from .framing import Frame, FrameParser, Placed, build, check_limits, small
+from .framing import Frame, FrameParser, Placed, build, check_limits, small, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .framing import Buffer
     from .segments import Outgoing
     from .shared import Incoming
+    from .spinning import Spin
 
 CHUNK = 65536
 """Bytes asked of the socket at once: recv(262144) costs 14 us more a call than this."""
@@ -30,6 +31,10 @@ class Channel:
 
     `send_lock` is taken by whoever sends and covers exactly one frame. `read` has one reader at
     a time, which the owner of the channel sees to.
+
+    Args:
+        sock: the socket.
+        spin: looks for a while before a read blocks.
     """
 
     __slots__ = (
@@ -38,19 +43,21 @@ class Channel:
         "_recv",
         "_send",
         "_sendall",
+        "_spin",
         "incoming",
         "outgoing",
         "send_lock",
         "socket",
     )
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, spin: Spin | None = None) -> None:
         self.outgoing: Outgoing | None = None
         self.incoming: Incoming | None = None
         self.socket = sock
         self.send_lock = threading.Lock()
         self._parser = FrameParser()
         self._midway = False  # as the parser says it, which is asked only when it may have changed
+        self._spin = spin.wait if spin is not None else None
         self._recv = sock.recv
         self._send, self._sendall = sock.send, sock.sendall
 
@@ -125,8 +132,10 @@ class Channel:
         """
         parser = self._parser
         if not self._midway:
+            if self._spin is not None:
+                self._spin()
             data = self._recv(CHUNK)
-            frame = parser.whole(data)
+            frame = whole(data)
             if frame is not None:
                 return frame
             if not data:

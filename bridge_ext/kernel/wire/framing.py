@@ -38,6 +38,8 @@ HEADER = Struct("<2sBBIQI")
 LENGTH = Struct("<Q")
 _SIZE = HEADER.size
 _pack, _unpack = HEADER.pack, HEADER.unpack_from
+_BEGIN = MAGIC + bytes((limits.PROTOCOL_VERSION,))
+_unpack_rest = Struct("<3xBIQI").unpack_from
 
 PLACE = Struct("<IQ")
 _ELSEWHERE = 1 << 63
@@ -79,7 +81,6 @@ class Kind:
 
 
 _KINDS = Kind.ALL
-_OURS = (MAGIC, limits.PROTOCOL_VERSION)
 _NO_BUFFERS: list[Buffer] = []
 
 
@@ -138,6 +139,20 @@ def check_limits(head: bytes, body: bytes, buffers: Sequence[Buffer | Placed]) -
         raise ProtocolError(f"{len(buffers):,} buffers exceed the limit of {limits.MAX_BUFFERS:,}")
 
 
+def whole(data: bytes) -> Frame | None:
+    """The frame, if `data` is exactly one small frame.
+
+    This is what nearly every read brings; its lengths are checked by adding up.
+    """
+    if len(data) < _SIZE or data[:3] != _BEGIN:
+        return None
+    kind, head, body, count = _unpack_rest(data)
+    middle = _SIZE + head
+    if count or middle + body != len(data) or kind not in _KINDS:
+        return None
+    return Frame(kind, data[_SIZE:middle], data[middle:], _NO_BUFFERS)
+
+
 class FrameParser:
     """Bytes in, frames out; keeps what is incomplete, so that a read may stop at any byte."""
 
@@ -146,19 +161,6 @@ class FrameParser:
     def __init__(self) -> None:
         self._buffer = b""
         self._big: _BigFrame | None = None
-
-    def whole(self, data: bytes) -> Frame | None:
-        """The frame, if `data` is exactly one small frame and nothing was received before.
-
-        This is what nearly every read brings; its lengths are checked by adding up.
-        """
-        if self._buffer or self._big is not None or len(data) < _SIZE:
-            return None
-        magic, version, kind, head, body, count = _unpack(data)
-        middle = _SIZE + head
-        if middle + body != len(data) or count or (magic, version) != _OURS or kind not in _KINDS:
-            return None
-        return Frame(kind, data[_SIZE:middle], data[middle:], _NO_BUFFERS)
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""

@@ -20,6 +20,8 @@ _unpack = partial(msgpack.unpackb, unicode_errors="surrogatepass")
 def request_head(data: bytes) -> list[Any]:
     """The head of a request: `[call id, deadline, releases, declarations, cell]`.
 
+    In place of the cell stands the number of a prepared call, whose arguments the body is.
+
     Raises:
         ProtocolError: it is something else.
     """

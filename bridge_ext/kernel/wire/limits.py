@@ -50,6 +50,9 @@ MAX_MEMBERS = 4_000
 MAX_HELP = 100_000
 """Characters of a docstring or a source that `?` shows; scipy's longest docstrings are 20,000."""
 
+MAX_PREPARED = 256
+"""Calls that a worker keeps under a number; a cell that makes more different ones is rare."""
+
 MAX_KEYS = 1_000
 """Keys of an object that completion offers: twice what IPython shows."""
 

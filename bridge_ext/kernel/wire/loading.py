@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from contextlib import contextmanager
+from functools import partial
 
 from ..errors import BridgeError, ProtocolError
 from .marks import COMPLEX, MARKED, MARKS, Ext, Mark
@@ -69,7 +70,7 @@ class Loading:
             are not given are not allowed in the message.
     """
 
-    __slots__ = ("_hook",)
+    __slots__ = ("hook",)
 
     def __init__(self, hooks: Mapping[int, Callable[[bytes], Any]]) -> None:
         ext = {**_PLAIN, **hooks}
@@ -82,7 +83,7 @@ class Loading:
                 )
             return load(data)
 
-        self._hook = hook
+        self.hook = hook
 
     def load(self, data: bytes | bytearray) -> Any:
         """The value that was packed.
@@ -93,7 +94,7 @@ class Loading:
         try:
             return msgpack.unpackb(
                 data,
-                ext_hook=self._hook,
+                ext_hook=self.hook,
                 list_hook=_list_hook if data.find(MARKED) >= 0 else None,
                 strict_map_key=False,
                 unicode_errors="surrogatepass",
@@ -117,6 +118,44 @@ _PLAIN: dict[int, Callable[[bytes], Any]] = {
 }
 plain = Loading({})
 """Loads values that hold no refs, pickles or modules."""
+
+
+SHORT = 12
+"""No packed result that is one number has so many bytes."""
+_RESULT = b"\x92\x00"
+_NUMBERS = frozenset((*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xCA, 0xD4), *range(0xE0, 0x100)))
+"""What a packed None, bool, int or float begins with."""
+_unpack = msgpack.unpackb
+_unpack_scalars = partial(msgpack.unpackb, ext_hook=plain.hook)
+
+
+def scalar(body: bytes | bytearray) -> list[Any] | None:
+    """`[0, value]`, if that is the reply's body, packed, and the value None or a number.
+
+    Most replies are; of these nothing can go wrong but their length, which msgpack checks.
+    """
+    if body[:2] != _RESULT or len(body) < 3 or body[2] not in _NUMBERS:
+        return None
+    try:
+        value: list[Any] = _unpack(body)
+    except ValueError:  # what is wrong is said by who looks closer
+        return None
+    return value
+
+
+def scalars(data: bytes | bytearray) -> list[Any]:
+    """A list of None, bools, ints and floats.
+
+    Raises:
+        ProtocolError: that is no list. What else is in it comes as msgpack has it.
+    """
+    try:
+        found = _unpack_scalars(data)
+    except _MALFORMED as error:
+        raise ProtocolError(f"these bytes are no list ({type(error).__name__}: {error})") from error
+    if type(found) is not list:
+        raise ProtocolError(f"a list was expected, and {found!r:.200} came")
+    return found
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from .importing import Importer
 from .inbox import Inbox, Pickled
 from .introspect import facts
 from .kinds import TypeTable
+from .prepared import PreparedCalls
 from .serving import Serving
 from .store import Store
 from .views import ref_count
@@ -70,7 +71,7 @@ class Dispatcher:
 
     Attributes:
         main: serves the data channel.
-        store, importer, helpers, types, publisher: what every thread that serves uses.
+        store, importer, helpers, prepared, types, publisher: what every thread that serves uses.
         busy: the payload that the main thread runs, and since when.
         calls: how many calls were served.
     """
@@ -84,6 +85,7 @@ class Dispatcher:
         self.inline_limit = int(config.get("inline_limit", INLINE_LIMIT))
         self.importer = Importer()
         self.helpers: dict[str, Any] = {}
+        self.prepared = PreparedCalls()
         self.publisher = Later(host.publish)
         self.hidden = frozenset(_own_files())
         self.calls = 0
@@ -125,6 +127,8 @@ class Dispatcher:
             elif kind == "helper":
                 name, data = details
                 self.helpers[name] = Pickled(data, 0, [])
+            elif kind == "prepare":
+                self.prepared.keep(*details)
             elif kind == "mark":
                 self.host.mark_output(*details)
             elif kind == "environment":

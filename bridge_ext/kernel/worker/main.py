@@ -27,6 +27,7 @@ from ..wire.heads import DISPLAY_MARK
 from ..wire.limits import PROTOCOL_VERSION
 from ..wire.loading import plain
 from ..wire.segments import abandon, attach
+from ..wire.spinning import Spin
 from . import hooks
 from .asking import Asker, no_call
 from .control import Control
@@ -70,7 +71,8 @@ def main(
     threading.Thread(
         target=_watch_kernel, args=(kernel_pid,), name="bridge-kernel-watch", daemon=True
     ).start()
-    data = Channel(socket.socket(fileno=data_fd))
+    data_socket = socket.socket(fileno=data_fd)
+    data = Channel(data_socket, Spin(data_socket))
     control = Channel(socket.socket(fileno=control_fd))
     attach(data, segments, ours=1)
     Worker(data, control, lifeline_fd).run()

@@ -6,6 +6,7 @@ A reply's body is one of
     [1, failure]   an exception, see `failure`
     [2]            the call was cancelled
     [3, reason]    the session (or this generation of it) has ended; nothing has run
+    [4]            no prepared call is kept under that number; nothing has run
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ class Serving(Handlers):
                     shared.declare(declarations)
             if cancelled:
                 return call_id, _CANCELLED, []
+            if type(cell) is int:
+                return (call_id, *self._serve_prepared(cell, frame.body))
             return (call_id, *self._serve(frame.body, cell))
         except SessionEnded as ended:
             return call_id, pack([3, ended.reason]), []
@@ -117,6 +120,16 @@ class Serving(Handlers):
         shared.calls += 1
         shared.busy = (payload, begun)
         return self._run(payload, call_type, cell)
+
+    def _serve_prepared(self, number: int, body: bytes | bytearray) -> Answer:
+        shared = self.shared
+        prepared = shared.prepared.get(number)
+        if prepared is None:
+            return _UNKNOWN, []
+        payload = prepared.with_args(body)
+        shared.calls += 1
+        shared.busy = (payload, time.monotonic())
+        return self._run(payload, prepared.call_type, prepared.cell)
 
     def _run(self, payload: Payload, call_type: str, cell: str) -> Answer:
         inbox, running, store = self.inbox, self.running, self.shared.store
@@ -195,4 +208,5 @@ class Serving(Handlers):
 
 
 _CANCELLED = pack([2])
+_UNKNOWN = pack([4])
 _DONE = pack(0)
