@@ -633,6 +633,20 @@ def test_a_callback_of_a_thread_may_use_the_bridge(bridge, outer):
         assert got == [2.0] * 3, name
 
 
+def test_a_callback_of_a_thread_may_look_while_releases_wait(bridge):
+    """What was dropped meanwhile is told to the worker in the turn of the call around it."""
+
+    def look():
+        ref = bridge.new("collections.deque")
+        del ref
+        return bridge.status().refs
+
+    made = bridge.callback(look)
+    got = InThread(bridge.call, run("in_threads"), 3, made).result()
+    assert len(got) == 3
+    assert bridge.status().refs == 0
+
+
 def test_a_callback_that_waits_for_a_thread_that_calls_the_bridge_goes_on(bridge, outer):
     made = bridge.callback(lambda: _in_a_thread(bridge))
     assert InThread(outer, bridge, run("apply"), made).result() == 2.0

@@ -95,7 +95,7 @@ class Call(Request):
         self.raw_buffers: Sequence[Any] = ()
         self.made_for: Incarnation | None = None
         self.repeated = self.asked_again = False
-        self.errors: dict[int, BaseException] = {}
+        self._errors = None
         self.prepared = None
         self.whole = False
 

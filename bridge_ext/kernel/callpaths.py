@@ -100,4 +100,8 @@ def call_by_path(
     except TypeError:
         parse(path)  # not hashable, so it says that this is no path
         raise
-    return Call(call_type, path, begin, args, kwargs, None, options)
+    return Call(call_type, path, begin, args, kwargs or _NO_KWARGS, None, options)
+
+
+_NO_KWARGS: Kwargs = {}
+"""Of most calls; the dictionary that a call with `**kwargs` makes goes at once."""

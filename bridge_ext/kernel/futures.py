@@ -56,6 +56,21 @@ class CallFuture(concurrent.futures.Future[Any]):
             journey.cancel()
         return True
 
+    def cancelled(self) -> bool:
+        """Whether it was cancelled, which takes a condition."""
+        return self._made is not None and super().cancelled()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The value, waited for; what the call raised is raised.
+
+        Raises:
+            TimeoutError: so many seconds have passed.
+            CancelledError: it was cancelled.
+        """
+        if self._made is None and self._state == _FINISHED:
+            return self._result
+        return super().result(timeout)
+
     def running(self) -> bool:
         """Whether it has neither ended nor been cancelled."""
         return not self.done()

@@ -105,11 +105,10 @@ class Request:
         late: what becomes of it when its deadline passes.
 
     Attributes:
-        errors: what callbacks of it have raised, by number.
         prepared: the number of a prepared call, whose body is only its arguments.
     """
 
-    __slots__ = ("body", "buffers", "errors", "helper", "late", "origin", "prepared", "session")
+    __slots__ = ("_errors", "body", "buffers", "helper", "late", "origin", "prepared", "session")
 
     def __init__(
         self,
@@ -126,8 +125,19 @@ class Request:
         self.session = session
         self.helper = helper
         self.late = late
-        self.errors: dict[int, BaseException] = {}
         self.prepared: int | None = None
+        self._errors: dict[int, BaseException] | None = None
+
+    @property
+    def errors(self) -> dict[int, BaseException]:
+        """What callbacks of it have raised, by number; shared by the calls within a call."""
+        if self._errors is None:
+            self._errors = {}
+        return self._errors
+
+    @errors.setter
+    def errors(self, errors: dict[int, BaseException]) -> None:
+        self._errors = errors
 
     @property
     def what(self) -> int | str:

@@ -293,15 +293,20 @@ class MemoryConnection(Connection):
         return Reply(answer, [])
 
     def tell(self, outgoing: TakeOutgoing, *, patient: bool) -> None:
-        if not self._turn.acquire(blocking=patient):
-            return
-        try:
-            releases, declarations = outgoing(None, None)
-            if self.death is None and (releases or declarations):
-                head = pack([0, None, releases, declarations, ""])
-                self._dispatcher.main.handle(Frame(Kind.NOTICE, head, b"", []))
-        finally:
-            self._turn.release()
+        ask = within.get()
+        if ask is not None and ask.connection is self:  # the call it is within has the turn
+            self._tell(outgoing, self._dispatcher.serving())
+        elif self._turn.acquire(blocking=patient):
+            try:
+                self._tell(outgoing, self._dispatcher.main)
+            finally:
+                self._turn.release()
+
+    def _tell(self, outgoing: TakeOutgoing, serving: Serving) -> None:
+        releases, declarations = outgoing(None, None)
+        if self.death is None and (releases or declarations):
+            head = pack([0, None, releases, declarations, ""])
+            serving.handle(Frame(Kind.NOTICE, head, b"", []))
 
     def watch(self, timeout: float) -> list[tuple[str, list[Any]]]:
         due = self._dispatcher.store.next_timer()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from contextlib import contextmanager
 from functools import partial
 
 from ..errors import BridgeError, ProtocolError
@@ -13,7 +12,7 @@ from .own import msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 _NUMPY_DTYPE = re.compile(r"[<>|=][biufcmM]\d{1,2}(\[\d*[a-zA-Zμ]{1,7}(/\d+)?\])?")
@@ -158,16 +157,28 @@ def scalars(data: bytes | bytearray) -> list[Any]:
     return found
 
 
-@contextmanager
-def malformed(what: str) -> Iterator[None]:
-    """Turn the errors of taking a peer's data apart into a ProtocolError.
+class malformed:
+    """A block that takes a peer's data apart: what that raises is a ProtocolError.
+
+    Args:
+        what: is taken apart.
 
     Raises:
         ProtocolError: the data is not of the shape that the block expects.
     """
-    try:
-        yield
-    except BridgeError:
-        raise
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise ProtocolError(f"malformed {what} ({type(error).__name__}: {error})") from error
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, _SHAPELESS) and not isinstance(error, BridgeError):
+            text = f"malformed {self._what} ({type(error).__name__}: {error})"
+            raise ProtocolError(text) from error
+
+
+_SHAPELESS = (TypeError, ValueError, LookupError, AttributeError)
