@@ -407,33 +407,24 @@ def test_an_interrupt_between_the_bytes_of_a_large_frame_harms_no_other_call(loc
 
 
 @pytest.mark.parametrize("ends", ["sent", "died"])
-def test_what_is_left_of_a_frame_may_be_done_with_before_its_sender_has_left(local, ends):
-    """The lock that is held for it is given back once, by whoever is done with the rest."""
+def test_what_is_left_of_an_interrupted_frame_is_sent_or_given_up(local, ends):
     pid = local.call("os.getpid")
     connection = local._remote.incarnation.connection
-    exchange = connection._exchange
-    sender, wake = exchange.sender, exchange.wake_background
-    main, woken = threading.main_thread().ident, []
-
-    def wake_and_wait():
-        wake()
-        if sender.rest and not woken:
-            woken.append(True)
-            os.kill(pid, signal.SIGCONT if ends == "sent" else signal.SIGKILL)
-            eventually(lambda: not sender.rest, "the rest to be sent, or given up")
+    sender = connection._exchange.sender
+    main = threading.main_thread().ident
 
     def interrupt():
         eventually(lambda: connection.in_flight, "the call")
         signal.pthread_kill(main, SIGINT)
 
-    exchange.wake_background = wake_and_wait
     os.kill(pid, signal.SIGSTOP)
     interrupting = InThread(interrupt)
     with pytest.raises(KeyboardInterrupt):
         local.call("len", os.urandom(8 << 20))
     interrupting.result()
-    assert woken
-    eventually(lambda: not exchange._channel.send_lock.locked(), "the lock to be given back")
+    assert sender.rest
+    os.kill(pid, signal.SIGCONT if ends == "sent" else signal.SIGKILL)
+    eventually(lambda: not sender.rest, "the rest to be sent, or given up")
     if ends == "died":
         eventually(lambda: connection.death, "the death to be seen")
     assert local.call("math.sqrt", 9) == 3.0

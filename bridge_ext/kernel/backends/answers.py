@@ -160,7 +160,7 @@ class Answers:
         try:
             self._sender.send(Kind.ANSWER, head, body, buffers, sending)
         finally:
-            self._sender.release(sending)
+            self._sender.release()
             if flight is None:
                 self._board.stop_reading(sending)
 

@@ -119,11 +119,9 @@ class Request:
         helper: Any,
         late: Late = Late.STOP,
     ) -> None:
-        self.body = body
-        self.buffers = buffers
+        self.body, self.buffers = body, buffers
         self.origin = origin
-        self.session = session
-        self.helper = helper
+        self.session, self.helper = session, helper
         self.late = late
         self.prepared: int | None = None
         self._errors: dict[int, BaseException] | None = None
@@ -131,8 +129,7 @@ class Request:
     @property
     def errors(self) -> dict[int, BaseException]:
         """What callbacks of it have raised, by number; shared by the calls within a call."""
-        if self._errors is None:
-            self._errors = {}
+        self._errors = {} if self._errors is None else self._errors
         return self._errors
 
     @errors.setter

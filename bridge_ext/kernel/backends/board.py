@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from .base import Reply, Waiting
 
 
+_CROWD = 64
+"""Calls without a thread from which on their replies are read together."""
+
+
 class Board:
     """The calls in flight, by id, in the order of the wire.
 
@@ -38,6 +42,7 @@ class Board:
         self.drop: Callable[[Reply], None] = ignore
         self._lock = threading.Lock()
         self.pending: dict[int, Flight] = {}
+        self._threads: dict[int, Flight] = {}
         self.reader: Flight | None = None
         self.stuck: Flight | None = None
         self._passive = self._controlled = 0
@@ -49,12 +54,15 @@ class Board:
             self.pending[flight.id] = flight
             if flight.waiting is not None:
                 self._passive += 1
-            elif self.reader is None:
+                return
+            self._threads[flight.id] = flight
+            if self.reader is None:
                 self.reader = flight
 
     def withdraw(self, flight: Flight) -> None:
         """A call was not sent after all."""
         with self._lock:
+            self._threads.pop(flight.id, None)
             if self.pending.pop(flight.id, None) is not None and flight.waiting is not None:
                 self._passive -= 1
 
@@ -65,6 +73,7 @@ class Board:
             The callbacks that nobody has run there.
         """
         with self._lock:
+            self._threads.pop(flight.id, None)
             if flight.reply is not None or dead:
                 self.pending.pop(flight.id, None)
             elif flight.id in self.pending:
@@ -171,7 +180,7 @@ class Board:
     def _hand_over(self) -> None:
         if self.reader is not None:
             return
-        for other in self.pending.values():
+        for other in self._threads.values():
             if other.reads:
                 self.reader = other
                 other.rouse()
@@ -183,6 +192,11 @@ class Board:
     def needs_background(self) -> bool:
         """Whether only those wait who have no thread, or none that reads."""
         return (self._passive or self._controlled) > 0 and self.reader is None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many wait without a thread that none of them waits for the next reply."""
+        return self._passive > _CROWD and self.reader is None
 
     # ------------------------------------------------------------ what has come
     def deliver(self, flight: Flight, reply: Reply) -> bool:

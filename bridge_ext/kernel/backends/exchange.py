@@ -10,6 +10,7 @@ While a caller runs a callback it does not read, so that others can.
 from __future__ import annotations
 
 import select
+from time import monotonic
 
 from ..errors import ProtocolError
 from ..wire.codec import pack
@@ -60,6 +61,7 @@ class Exchange:
         self._data = channel.socket.fileno()
         for fd in (self._data, *output.descriptors):
             self._poll.register(fd, select.POLLIN)
+        self._next_tick = 0.0
         self.closed = False
         """Set under the channel's send lock, before its descriptors are given back."""
 
@@ -86,7 +88,7 @@ class Exchange:
                     return flight.reply
                 self.answers.answer(flight)
         finally:
-            self.answers.route_again(board.leave(flight, self.dead))
+            self.answers.route_again(board.leave(flight, self._host.death is not None))
 
     def _depart(self, flight: Flight, outgoing: TakeOutgoing) -> None:
         """Send the request; its place on the wire is given under the send lock."""
@@ -116,7 +118,7 @@ class Exchange:
             self.board.withdraw(flight)  # it exceeds a limit, and nothing was sent
             raise
         finally:
-            sender.release(flight)
+            lock.release()
 
     def _sleep(self, flight: Flight) -> None:
         """Wait while another reads, for the reply, for a callback to run, or for the reading."""
@@ -194,13 +196,28 @@ class Exchange:
             self._take(frame, self._background)
 
     @property
+    def wanted(self) -> int:
+        """What the bridge's own thread has to know of the socket, as events of a poll."""
+        reads, sends = self.board.needs_background, bool(self.sender.rest)
+        return select.POLLIN * reads | select.POLLOUT * sends
+
+    @property
     def half_read(self) -> bool:
         """Whether something was received that nobody has taken; a poll does not tell of it."""
         return self._channel.midway
 
     def tick_in_background(self) -> None:
-        """Look at the deadlines of those who have no thread, and at what was told to stop."""
+        """Look at the deadlines of those who have no thread, and at what was told to stop.
+
+        Once a tick: there may be a hundred thousand of them, and a reply every few microseconds.
+        """
+        now = monotonic()
+        if now < self._next_tick:
+            return
+        self._next_tick = now + interrupts.TICK / 2
         for flight in self.board.passive():
+            if flight.held is not None:
+                continue  # it is being sent by a thread that looks itself, for its own interrupt
             orphaned = isinstance(flight.waiting, Orphan)
             if orphaned and flight.course is None and flight.request.late is Late.STOP:
                 # Its wait ended by an error of this process, such as a RecursionError: nobody
@@ -225,11 +242,6 @@ class Exchange:
                 pass  # it was buried
             finally:
                 self.board.stop_reading(self._background)
-
-    @property
-    def dead(self) -> bool:
-        """Whether the worker has died."""
-        return self._host.death is not None
 
     def wake_background(self) -> None:
         """Have the bridge's thread send what is left of a frame."""

@@ -39,7 +39,6 @@ class Flight:
         context: where they run, once one has run.
         held: the SIGINT handler that is to be put back.
         course: how it is being stopped, once it is.
-        left: whether the rest of its frame is sent by another, who gives the send lock back.
         waiting: what waits for it, if no thread does.
         deadline: of the wait.
     """
@@ -56,7 +55,6 @@ class Flight:
         "home",
         "id",
         "inner",
-        "left",
         "reply",
         "request",
         "waiting",
@@ -75,7 +73,7 @@ class Flight:
         self.answering = 0
         self.inner: list[Flight] | None = None
         self.home: Flight | None = None
-        self.controlled = self.left = False
+        self.controlled = False
         self.context: Context | None = None
         self.held: Any = None
         self.course: Course | None = None

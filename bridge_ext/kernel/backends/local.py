@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 _FIRST_LOOK = 0.005
 """Seconds a reader blocks in `recv` alone before it also looks for output, interrupts and its
 deadline: most calls end sooner and pay nothing for these."""
+_NAP_MS = 1
+"""Milliseconds that the bridge's thread lets replies gather while many calls are outstanding: else
+it would take the interpreter from whoever makes them, at each reply."""
 _BURIAL = 2.0
 """Seconds from the end of a stream until the process must have ended too; else it is killed."""
 
@@ -95,7 +98,7 @@ class LocalConnection(Connection):
         self._nested = Nested(self._control, self._exchange)
         set_timeout(process.data, _FIRST_LOOK)
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
-        self._watching_data = False
+        self._watching = 0
         self._watcher = 0
         with self._data.send_lock:
             config = {**config, "output_token": self._output.token}
@@ -194,7 +197,7 @@ class LocalConnection(Connection):
         exchange = self._exchange
         if get_ident() == self._watcher:
             return  # it looks again before it waits
-        if not self._watching_data or exchange.sender.rest or exchange.half_read:
+        if exchange.wanted & ~self._watching or exchange.half_read:
             self._wake.set()
 
     def broken(self, error: Exception | None) -> Died:
@@ -233,9 +236,7 @@ class LocalConnection(Connection):
             releases, declarations = outgoing(None, None)
             if releases or declarations:
                 head = pack([0, None, releases, declarations, ""])
-                self._data.send(Kind.NOTICE, head, b"")
-        except OSError:
-            pass  # the worker is gone, and all it held
+                self._exchange.sender.post(Kind.NOTICE, head)
         finally:
             lock.release()
             interrupts.let_go(held)
@@ -260,17 +261,18 @@ class LocalConnection(Connection):
         """Wait for something to do for those who cannot do it themselves, and do it."""
         exchange, data = self._exchange, self._process.data.fileno()
         self._serve_passive(ready=False)
-        passive = exchange.board.needs_background
-        if passive or exchange.sender.rest:
+        if exchange.board.crowded:
+            self._watched.poll(_NAP_MS)
+        wanted = exchange.wanted
+        if wanted:
             timeout = min(timeout, interrupts.TICK)
-            events = select.POLLIN * passive | select.POLLOUT * bool(exchange.sender.rest)
-            self._watched.register(data, events)
-            self._watching_data = passive
+            self._watched.register(data, wanted)
+            self._watching = wanted
         try:
             ready = {fd for fd, _ in self._watched.poll(timeout * 1000)}
         finally:
-            if passive or exchange.sender.rest:
-                self._watching_data = False
+            if wanted:
+                self._watching = 0
                 self._watched.register(data, 0)
         if self._wake.fileno() in ready:
             self._wake.clear()
@@ -310,10 +312,7 @@ class LocalConnection(Connection):
     def close(self, grace: float) -> None:
         if self.death is None and self.in_flight == 0 and grace > 0:
             with self._data.send_lock:
-                try:
-                    self._data.send(Kind.GOODBYE, pack([0, None]), b"")
-                except OSError:
-                    pass
+                self._exchange.sender.post(Kind.GOODBYE, pack([0, None]))
             self._process.wait(NEVER, grace)
         self.kill()
 

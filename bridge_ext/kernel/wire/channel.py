@@ -76,6 +76,15 @@ class Channel:
         if write is not None:
             write()
 
+    def frame(
+        self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer] = ()
+    ) -> list[Buffer]:
+        """The pieces of a frame that is sent later, in this order; the caller holds `send_lock`."""
+        pieces, write = self._pieces(kind, head, body, buffers)
+        if write is not None:
+            write()
+        return pieces
+
     def _pieces(
         self, kind: int, head: bytes, body: bytes, buffers: Sequence[Buffer]
     ) -> tuple[list[Buffer], Callable[[], None] | None]:

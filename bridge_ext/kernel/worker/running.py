@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _signal = sys.modules.get("_signal", signal)  # as `signal.signal` calls it, without its 3 us
 _getsignal, _set_handler = _signal.getsignal, _signal.signal
-_REMEMBERED = 1_000
+_REMEMBERED = 100_000
 """Cancelled ids kept for calls that have not come yet: more than can be outstanding by mistake."""
 
 
