@@ -41,6 +41,8 @@ class CallFuture(concurrent.futures.Future[Any]):
     @property
     def _condition(self) -> Any:  # type: ignore[override]
         if self._made is None:
+            if self._state == _FINISHED:
+                return _ended
             with _making:
                 if self._made is None:
                     self._waiters, self._done_callbacks = [], []
@@ -59,17 +61,6 @@ class CallFuture(concurrent.futures.Future[Any]):
     def cancelled(self) -> bool:
         """Whether it was cancelled, which takes a condition."""
         return self._made is not None and super().cancelled()
-
-    def result(self, timeout: float | None = None) -> Any:
-        """The value, waited for; what the call raised is raised.
-
-        Raises:
-            TimeoutError: so many seconds have passed.
-            CancelledError: it was cancelled.
-        """
-        if self._made is None and self._state == _FINISHED:
-            return self._result
-        return super().result(timeout)
 
     def running(self) -> bool:
         """Whether it has neither ended nor been cancelled."""
@@ -101,6 +92,8 @@ class CallFuture(concurrent.futures.Future[Any]):
 
 _PENDING, _FINISHED = "PENDING", "FINISHED"  # as in concurrent.futures._base
 _making = threading.Lock()
+_ended = threading.RLock()
+"""The condition of all that ended before anybody waited: nobody will."""
 _HARMLESS = ("asyncio.futures", "concurrent.futures._base")
 """Whose callbacks only pass the result on, so that they may run in the thread that reads."""
 
