@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         SessionNotFoundError,
         WorkerBusyError,
         WorkerDiedError,
+        WorkerStartError,
     )
     from .kernel.handles import Module, Ref
     from .kernel.model import (
@@ -82,6 +83,7 @@ __all__ = [
     "WorkerBusyError",
     "WorkerDiedError",
     "WorkerInfo",
+    "WorkerStartError",
     "load_ipython_extension",
     "unload_ipython_extension",
 ]

@@ -28,6 +28,7 @@ from .sessions import Sessions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .doctor import Diagnosis
     from .inspecting import Inspection
     from .kernel.backends.base import Backend
     from .kernel.model import Event, HelperInfo, WorkerInfo
@@ -76,6 +77,7 @@ class Bridge(Sessions):
         ttl_seconds: float = 3600,
         overflow: str = "error",
     ) -> None:
+        self._settings = {name: given for name, given in vars().items() if name != "self"}
         self._backend = make_backend(backend, env)
         config = WorkerConfig(
             cwd=os.fspath(cwd) if cwd is not None else None,
@@ -177,6 +179,23 @@ class Bridge(Sessions):
     def status(self) -> WorkerInfo:
         """The worker: its pid, what it does, its memory, what it holds."""
         return inspection.status(self._remote)
+
+    def doctor(self) -> Diagnosis:
+        """What is wrong here or may become so, and the facts: text to paste in a report.
+
+        The findings come first, each with a next step: what differs between the kernel and the
+        worker, files beside the notebook that hide modules, limits, what cannot be shown. It never
+        raises, also where the bridge is closed or no worker can be started. A worker is started if
+        there is none; one that is busy is not waited for, and one that does not answer within three
+        seconds is said not to. Values of the environment are left out, but for Python's and the
+        locale's, and the home directory is written "~".
+
+        Returns:
+            A string that shows as it is; `.findings` has the sentences alone.
+        """
+        from .doctor import diagnose
+
+        return diagnose(self)
 
     def inspect(self) -> Inspector:
         """What is held, live: a widget with sessions, refs, memory, and buttons to release them.

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     import argparse
 
     from .bridge import Bridge as BridgeObject
+    from .doctor import Diagnosis
     from .extension import Extension
     from .widgets.inspector import Inspector
 
@@ -56,6 +57,7 @@ _COMMANDS = (
     "release",
     "helpers",
     "status",
+    "doctor",
     "inspect",
     "interrupt",
     "restart",
@@ -125,6 +127,7 @@ class Bridge(Magics):
         %bridge release NAME ... | --all           free refs and sessions
         %bridge helpers                            what helpers are registered
         %bridge status                             the worker
+        %bridge doctor                             what is wrong here, and the facts for a report
         %bridge inspect                            what is held, live, with buttons to release it
         %bridge interrupt                          stop what runs in the worker
         %bridge restart                            end the worker and start a fresh one
@@ -230,6 +233,10 @@ class Bridge(Magics):
     def _status(self, words: list[str]) -> Table:
         _none("status", words)
         return status_table(self._bridge.status())
+
+    def _doctor(self, words: list[str]) -> Diagnosis:
+        _none("doctor", words)
+        return self._bridge.doctor()
 
     def _inspect(self, words: list[str]) -> Inspector:
         _none("inspect", words)

@@ -349,6 +349,7 @@ def test_a_list_of_all_names_runs_nothing(kernel):
     [
         ("%bridge ", {"call", "new", "attr", "refs", "release", "sessions", "status"}),
         ("%bridge ca", {"call"}),
+        ("%bridge doc", {"doctor"}),
         ("x = 1\n%bridge rel", {"release"}),
         ("x = %bridge ca", {"call"}),
         ("%bridge call pand", {"pandas"}),
@@ -391,7 +392,14 @@ def test_words_of_the_magics_are_completed(kernel, code, expected):
 
 
 @pytest.mark.parametrize(
-    "code", ["%bridge status ", "%bridge nothing ", "%bridge call -t ", "%session shared-one "]
+    "code",
+    [
+        "%bridge status ",
+        "%bridge doctor ",
+        "%bridge nothing ",
+        "%bridge call -t ",
+        "%session shared-one ",
+    ],
 )
 def test_where_nothing_of_ours_fits_nothing_of_ours_is_offered(kernel, code):
     found = set(kernel.ask("complete", code)["matches"])

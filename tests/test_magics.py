@@ -457,6 +457,7 @@ def test_a_magic_obeys_the_session_in_force(notebook):
         ("%bridge new -h", "%bridge new"),
         ("%bridge attr -h", "%bridge attr"),
         ("%bridge release -h", "%bridge release"),
+        ("%bridge doctor -h", "%bridge doctor"),
         ("%session -h", "%session --clear"),
     ],
 )
@@ -497,6 +498,7 @@ def test_a_question_mark_explains_the_magic(notebook, name, capsys):
         ("%bridge sessions 4", ["4"]),
         ("%bridge status now", ["now"]),
         ("%bridge restart now", ["now"]),
+        ("%bridge doctor now", ["now"]),
         ("%bridge refs a b", ["a", "b"]),
         ("%bridge release", ["--all"]),
         ("%bridge release x --all", ["--all"]),
@@ -553,6 +555,13 @@ def test_a_ref_outside_its_session_is_a_mismatch_that_gives_the_way_out(notebook
     notebook.run("%%session shared\nx = bridge.new('list')")
     error = notebook.fail("%bridge call -s other len x", SessionMismatchError)
     assert "bridge.move" in str(error)
+
+
+def test_the_doctor_gives_his_report_as_text(notebook):
+    report = notebook.run("x = %bridge doctor\nx")
+    assert report == notebook["x"]
+    assert "InteractiveShell" in report, "what the front end is"
+    assert any("no Jupyter kernel" in finding for finding in report.findings)
 
 
 # ---------------------------------------------------------------- tables

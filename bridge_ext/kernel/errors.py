@@ -9,6 +9,7 @@
     ├── SessionLostError                   the worker that held the session has died
     ├── RefNotFoundError (LookupError)     the ref is gone, and the reason says how
     ├── InvalidRefError                    what was given is no ref of this bridge
+    ├── WorkerStartError                   no worker can be started
     ├── WorkerDiedError                    the worker died during the call
     ├── WorkerBusyError                    the worker cannot take the call now
     ├── CallTimeoutError (TimeoutError)    the call did not end within its timeout
@@ -161,6 +162,24 @@ class InvalidRefError(BridgeError):
 
     def __str__(self) -> str:
         return f"{self.what} is not a usable ref: {self.why}."
+
+
+class WorkerStartError(BridgeError):
+    """No worker can be started; nothing has run.
+
+    Attributes:
+        why: what the system says.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return (
+            f"No worker can be started: {self.why}. bridge.doctor() shows the limits and paths "
+            "that it needs; the next call tries again."
+        )
 
 
 class WorkerDiedError(BridgeError):

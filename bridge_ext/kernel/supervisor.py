@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .backends import interrupts
 from .backends.base import Stopped
 from .display import Message, to_stdout
-from .errors import BridgeClosedError
+from .errors import BridgeClosedError, WorkerStartError
 from .housekeeper import Housekeeper
 from .incarnation import Incarnation, Loss
 from .session import Limits
@@ -104,6 +104,7 @@ class Supervisor(ABC):
 
         Raises:
             BridgeClosedError: the bridge was closed.
+            WorkerStartError: the system has no room for one, or no such Python.
         """
         if self._closed:
             raise BridgeClosedError(self._closed)
@@ -123,7 +124,10 @@ class Supervisor(ABC):
             self._started += 1
             before = (self._started - 1) * _REFS  # so that a ref id is never another worker's
             config = {**self._config(), "refs_before": before}
-            connection = self.backend.open(self._started, config)
+            try:
+                connection = self.backend.open(self._started, config)
+            except OSError as error:
+                raise WorkerStartError(f"{type(error).__name__}: {error}") from error
             incarnation = self._incarnation = self.incarnate(connection)
             _log.debug("worker %d started, pid %s", self._started, connection.pid)
             self._housekeeper.start()

@@ -74,7 +74,8 @@ class LocalBackend(Backend):
         self._env = env
 
     def open(self, incarnation: int, config: dict[str, Any]) -> Connection:
-        return LocalConnection(incarnation, config, WorkerProcess(self._env))
+        with WorkerProcess(self._env) as process:
+            return LocalConnection(incarnation, config, process)
 
 
 class LocalConnection(Connection):
@@ -102,7 +103,8 @@ class LocalConnection(Connection):
         self._watcher = 0
         with self._data.send_lock:
             config = {**config, "output_token": self._output.token}
-            self._data.send(Kind.HELLO, pack([0, None]), pack(config))
+            with contextlib.suppress(OSError):  # it has ended at once; whoever calls is told how
+                self._data.send(Kind.HELLO, pack([0, None]), pack(config))
 
     def listen(
         self,

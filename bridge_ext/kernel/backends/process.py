@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from importlib.machinery import PathFinder
 
 from ..wire.own import search_path
@@ -25,6 +26,9 @@ from .base import Deadline, Death
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeVar
+
+    T = TypeVar("T", int, socket.socket)
 
 _BOOT = (
     "import sys; sys.path += [p for p in {roots!r} if p not in sys.path]; "
@@ -69,33 +73,31 @@ class WorkerProcess:
     """
 
     def __init__(self, env: Mapping[str, str] | None) -> None:
-        self.data, data = socket.socketpair()
-        self.control, control = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
-        self.out, out = os.pipe()
-        self.err, err = os.pipe()
-        self.segments = create()
-        theirs = (data.fileno(), control.fileno(), lifeline)
-        try:
+        with ExitStack() as undo, ExitStack() as theirs:
+            self.data, data = _ends(socket.socketpair(), undo, theirs)
+            self.control, control = _ends(socket.socketpair(), undo, theirs)
+            self._lifeline, lifeline = _ends(os.pipe()[::-1], undo, theirs)
+            self.out, out = _ends(os.pipe(), undo, theirs)
+            self.err, err = _ends(os.pipe(), undo, theirs)
+            self.segments = create()
+            for segment in self.segments:
+                undo.callback(os.close, segment)
+            fds = (data.fileno(), control.fileno(), lifeline)
             self._popen = subprocess.Popen(
                 [
                     sys.executable,
                     "-I",
                     "-c",
-                    _BOOT.format(roots=roots(), args=(*theirs, os.getpid(), self.segments)),
+                    _BOOT.format(roots=roots(), args=(*fds, os.getpid(), self.segments)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                pass_fds=(*theirs, *self.segments),
+                pass_fds=(*fds, *self.segments),
                 start_new_session=True,
                 env=environment(env),
             )
-        finally:
-            data.close()
-            control.close()
-            for fd in (lifeline, out, err):
-                os.close(fd)
+            undo.pop_all()
         self.pid = self._popen.pid
         self._lock = threading.Lock()
         self._freed = False
@@ -105,6 +107,16 @@ class WorkerProcess:
         for fd in (self.out, self.err):
             os.set_blocking(fd, False)
             _widen(fd)
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, error: object, *more: object) -> None:
+        """End it if the block, which was to serve it, has failed."""
+        if error is not None:
+            self.kill()
+            self.bury()
+            self.close()
 
     def wait(self, deadline: Deadline, at_most: float) -> bool:
         """Wait until the process has exited (it is not buried by that)."""
@@ -174,6 +186,13 @@ class WorkerProcess:
             fds.append(self.pidfd)
         for fd in fds:
             os.close(fd)
+
+
+def _ends(pair: tuple[T, T], undo: ExitStack, theirs: ExitStack) -> tuple[T, T]:
+    """Our end and the worker's, which are closed if it does not start, and in any case."""
+    for end, stack in zip(pair, (undo, theirs), strict=True):
+        stack.callback(os.close, end) if isinstance(end, int) else stack.callback(end.close)
+    return pair
 
 
 def _pidfd(pid: int) -> int | None:

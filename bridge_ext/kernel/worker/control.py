@@ -65,6 +65,10 @@ class Control:
         if verb == "refs":
             measure_session(store, args[0], self._dispatcher.begun)
             return store.view(lambda sessions, refs: ref_rows(sessions, refs, args[0]))
+        if verb == "survey":
+            from ..wire.survey import survey  # rarely asked
+
+            return survey(*args)
         if verb == "limit":
             return store.limit(Spec(*args))
         if verb == "cancel":
