@@ -392,9 +392,13 @@ def test_a_file_that_is_loaded_in_place_of_a_module_is_said_to_be(tmp_path, monk
 
 
 def test_a_file_that_comes_after_what_it_is_called_like_hides_nothing(tmp_path):
-    (tmp_path / "random.py").touch()
+    (tmp_path / "msgpack.py").touch()
     assert list(shadows(str(tmp_path), [*sys.path, str(tmp_path)])) == []
-    assert list(shadows(str(tmp_path), sys.path)) == []
+    (tmp_path / "random.py").touch()
+    (sentence,) = shadows(str(tmp_path), [*sys.path, str(tmp_path)])
+    assert "'random.py'" in sentence
+    assert "not start" in sentence
+    assert list(shadows(str(tmp_path), sys.path)) == [], "nothing is imported from there"
 
 
 def test_nothing_is_imported_to_find_out(tmp_path):

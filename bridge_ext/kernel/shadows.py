@@ -17,20 +17,27 @@ _MOST = 1_000
 def shadows(directory: str, path: Sequence[str]) -> Iterator[str]:
     """Sentences on files of a directory that hide a module, each with a next step.
 
-    Nothing is imported for it. What stands before the directory on the path, and what is built
-    into Python, is not hidden.
+    Nothing is imported for it. What stands before the directory on the path is not hidden; but a
+    kernel begins with the directory before all else, so that names of Python's own are told of.
     """
     places = [os.path.abspath(p) for p in path]
     if os.path.abspath(directory) not in places:
         return
     behind = path[places.index(os.path.abspath(directory)) + 1 :]
     for file, name in candidates(directory):
-        if hidden(name, [p for p in behind if os.path.abspath(p) != os.path.abspath(directory)]):
+        if BuiltinImporter.find_spec(name) or FrozenImporter.find_spec(name):
+            continue  # those come before any path
+        if _found(name, [p for p in behind if os.path.abspath(p) != os.path.abspath(directory)]):
             whose = "of Python's own" if name in sys.stdlib_module_names else "that is installed"
             yield (
                 f"{file!r} beside the notebook hides the module {name!r} {whose}: "
                 f"{_used(name, os.path.join(directory, name))}. Give the file another name, and "
                 "restart the kernel."
+            )
+        elif name in sys.stdlib_module_names:
+            yield (
+                f"{file!r} beside the notebook is called like a module of Python's own: a kernel "
+                "that begins here may take it for that and not start. Give the file another name."
             )
 
 
@@ -47,10 +54,8 @@ def candidates(directory: str) -> list[tuple[str, str]]:
     return found
 
 
-def hidden(name: str, path: Sequence[str]) -> bool:
-    """Whether a module of that name would be found on this path, and not before any path."""
-    if BuiltinImporter.find_spec(name) or FrozenImporter.find_spec(name):
-        return False
+def _found(name: str, path: Sequence[str]) -> bool:
+    """Whether a module of that name is on this path, in a file of its own."""
     spec = PathFinder.find_spec(name, list(path))
     return spec is not None and spec.origin is not None
 
