@@ -197,16 +197,20 @@ class Cell:
 
 
 class Kernel:
-    """A Jupyter kernel in a directory of its own, which holds the module `tracked`."""
+    """A Jupyter kernel in a directory of its own, which holds the module `tracked`.
 
-    def __init__(self, directory):
+    It has this process's environment, and what is given.
+    """
+
+    def __init__(self, directory, **environment):
         self.directory = directory
         (directory / "tracked.py").write_text(TRACKED)
         self._cells = {}
         self.comms = []
         self.manager = KernelManager()
         path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
-        self._environment = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(directory / "ip")}
+        own = {"PYTHONPATH": path, "IPYTHONDIR": str(directory / "ip")}
+        self._environment = {**os.environ, **own, **environment}
         self.manager.start_kernel(
             cwd=str(directory),
             env=self._environment,

@@ -19,8 +19,9 @@ _CARRIED = {
     "bridge_ext": "the two may not understand each other",
 }
 """Packages that must be the same in both, and what comes of it if they are not."""
-_ITS_OWN = {"MPLBACKEND", "PWD", "OLDPWD", "SHLVL", "_", "LINES", "COLUMNS", "TERM"}
-"""Variables that differ, or may, and that is right so."""
+_ITS_OWN = {"MPLBACKEND", "PWD", "OLDPWD", "SHLVL", "_", "LINES", "COLUMNS", "TERM", "LC_CTYPE"}
+"""Variables that differ, or may, and that is right so; Python sets LC_CTYPE by itself, and what
+comes of it are encodings."""
 _ITS_OWN_PREFIX = ("JPY_",)
 _NAMED = 8
 """Names that a sentence lists."""

@@ -191,9 +191,12 @@ class _Pipe:
 
     def write_text(self, text: str) -> None:
         """Write text where the stream goes now."""
-        stream = self._stream()
         try:
-            stream.write(text)
+            stream = self._stream()
+            try:
+                stream.write(text)
+            except UnicodeEncodeError as error:
+                stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
             stream.flush()
         except Exception:
             _log.warning("the worker's output could not be written", exc_info=True)

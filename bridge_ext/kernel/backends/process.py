@@ -74,6 +74,7 @@ class WorkerProcess:
 
     def __init__(self, env: Mapping[str, str] | None) -> None:
         with ExitStack() as undo, ExitStack() as theirs:
+            _take_standard(theirs)
             self.data, data = _ends(socket.socketpair(), undo, theirs)
             self.control, control = _ends(socket.socketpair(), undo, theirs)
             self._lifeline, lifeline = _ends(os.pipe()[::-1], undo, theirs)
@@ -100,7 +101,7 @@ class WorkerProcess:
             undo.pop_all()
         self.pid = self._popen.pid
         self._lock = threading.Lock()
-        self._freed = False
+        self._freed = self._missed = False
         self.why = ""
         self.death: Death | None = None
         self.pidfd = _pidfd(self.pid)
@@ -144,9 +145,24 @@ class WorkerProcess:
         with self._lock:
             if self.death is None:
                 self._kill_group()
-                how = _how(self._popen.wait())
-                self.death = Death(self.why or how)
+                self.death = Death(self.why or self._reap())
             return self.death
+
+    def _reap(self) -> str:
+        """Wait for its end; how it was."""
+        self._look_for()
+        code = self._popen.wait()
+        if self._missed:
+            return "has ended (how is unknown: SIGCHLD is ignored here, or others waited for it)"
+        return _how(code)
+
+    def _look_for(self) -> None:
+        """Note whether it was waited for by others: then Popen would say that it exited with 0."""
+        if self._popen.returncode is None and hasattr(os, "waitid"):
+            try:
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            except ChildProcessError:
+                self._missed = True
 
     def kill(self) -> None:
         """End the process and its group now."""
@@ -157,6 +173,7 @@ class WorkerProcess:
     def _kill_group(self) -> None:
         if self._freed:
             return  # it is not ours any more, or never was: this is a forked child
+        self._look_for()
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -186,6 +203,13 @@ class WorkerProcess:
             fds.append(self.pidfd)
         for fd in fds:
             os.close(fd)
+
+
+def _take_standard(until: ExitStack) -> None:
+    """Take the numbers 0 to 2 if they are free: a new process gets its own streams there."""
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        until.callback(os.close, fd)
+    os.close(fd)
 
 
 def _ends(pair: tuple[T, T], undo: ExitStack, theirs: ExitStack) -> tuple[T, T]:

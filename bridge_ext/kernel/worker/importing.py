@@ -153,9 +153,9 @@ def _module_names(missing: str) -> list[str]:
     if parent:
         module = sys.modules.get(parent)
         return [f"{parent}.{name}" for name in dir(module)] if module is not None else []
-    import pkgutil
+    from ..wire.searching import top_modules
 
-    return [m.name for m in pkgutil.iter_modules()] + list(sys.stdlib_module_names)
+    return top_modules()
 
 
 def _near(name: str, names: list[str]) -> str:

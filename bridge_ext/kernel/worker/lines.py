@@ -51,8 +51,8 @@ def flush() -> None:
 
 
 def _flush_each() -> None:
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
+            getattr(sys, name).flush()
         except Exception:
             pass  # the user replaced or closed it; the frame must go out all the same

@@ -67,6 +67,8 @@ def main(
     """
     for fd in (data_fd, control_fd, lifeline_fd, *segments):
         os.set_inheritable(fd, False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the kernel's thread blocked is its own
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # and so is this: else no exit code is known
     _tie_lifeline(lifeline_fd)
     threading.Thread(
         target=_watch_kernel, args=(kernel_pid,), name="bridge-kernel-watch", daemon=True
