@@ -83,8 +83,7 @@ class LocalConnection(Connection):
 
     def __init__(self, incarnation: int, config: dict[str, Any], process: WorkerProcess) -> None:
         self.incarnation = incarnation
-        self.pid = process.pid
-        self._process = process
+        self._process, self.pid = process, process.pid
         self.death = None
         self.take_types: Callable[[list[Any]], None] = list.clear
         self._answer: Answer | None = None
@@ -101,10 +100,9 @@ class LocalConnection(Connection):
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
         self._watching = 0
         self._watcher = 0
-        with self._data.send_lock:
-            config = {**config, "output_token": self._output.token}
-            with contextlib.suppress(OSError):  # it has ended at once; whoever calls is told how
-                self._data.send(Kind.HELLO, pack([0, None]), pack(config))
+        config = {**config, "output_token": self._output.token}
+        with self._data.send_lock, contextlib.suppress(OSError):  # it has ended: calls say how
+            self._data.send(Kind.HELLO, pack([0, None]), pack(config))
 
     def listen(
         self,
