@@ -13,6 +13,7 @@ from . import context
 from .backends.base import Busy, Deadline, Died, Interrupted, Late, Request, TimedOut
 from .client import Client, as_it_came
 from .errors import BridgeUsageError
+from .hearing import released
 from .model import Released
 from .owners import check_owner
 from .wire.codec import pack
@@ -183,4 +184,4 @@ class Custodian(Client):
             status, *rest = incarnation.open(reply)
             if status == 1:
                 throw(self.failed(rest[0]))
-            return (rest[0][0], rest[0][1]) if status == 0 else (0, 0)
+            return released(rest[0]) if status == 0 else (0, 0)

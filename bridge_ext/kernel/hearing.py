@@ -1,4 +1,4 @@
-"""What a worker answers to one who watches, taken apart. Pure.
+"""What a worker tells of itself and what it holds, taken apart. Pure.
 
 Each field is of its type and within bounds, or the answer is none: what is drawn of it goes into a
 page, where a number that is not finite or a text with control characters does harm.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .inspection import Row
 from .wire.loading import malformed
 from .wire.naming import clean
 
@@ -25,6 +24,25 @@ _SECONDS = 1e10
 """300 years."""
 _PREVIEW = 200
 """Characters of a preview: more than a worker makes one of."""
+
+
+class Row(NamedTuple):
+    """What a worker tells of one ref, in this order; see `worker/views`."""
+
+    id: int
+    session_id: str
+    generation: int
+    type_name: str
+    module: str
+    length: int | None
+    shape: tuple[int, ...] | None
+    nbytes: int
+    estimated: bool
+    age: float
+    idle: float
+    cell: str
+    kept: str | None
+    retained: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +71,12 @@ def heard(answer: Any) -> Heard:
     """
     with malformed("answer"):
         status, number, whole, held, sessions, rows, gone, rest, unsized = answer
-        busy, since, calls, _, _, start = status
+        busy, since, calls, _, _, start = status_of(status)
         return Heard(
-            busy=None if busy is None else clean(busy),
-            since=_seconds(since),
-            calls=_count(calls),
-            start=None if start is None else _count(start),
+            busy=busy,
+            since=since,
+            calls=calls,
+            start=start,
             number=_count(number),
             whole=whole is True,
             held=_count(held),
@@ -68,6 +86,85 @@ def heard(answer: Any) -> Heard:
             rest=_count(rest),
             unsized=_count(unsized),
         )
+
+
+def status_of(answer: Any) -> tuple[str | None, float, int, int, int, int | None]:
+    """What a worker does and holds: see `Dispatcher.status`; the last is None if it is not known.
+
+    Raises:
+        ProtocolError: it is no such thing.
+    """
+    with malformed("status"):
+        busy, since, calls, refs, nbytes, start = answer
+        counts = _count(calls), _count(refs), _count(nbytes)
+        shown = None if busy is None else clean(busy)
+        return shown, _seconds(since), *counts, None if start is None else _count(start)
+
+
+def session_rows(answer: Any) -> list[list[Any]]:
+    """The rows of sessions, see `worker/views`.
+
+    Raises:
+        ProtocolError: they are none.
+    """
+    with malformed("sessions"):
+        return [_session(*row) for row in answer]
+
+
+def ref_rows(answer: Any) -> list[Row]:
+    """The rows of refs.
+
+    Raises:
+        ProtocolError: they are none.
+    """
+    with malformed("refs"):
+        return [_ref(Row(*row)) for row in answer]
+
+
+def released(answer: Any) -> tuple[int, int]:
+    """How many refs were released, and how many bytes.
+
+    Raises:
+        ProtocolError: it does not say.
+    """
+    with malformed("release"):
+        refs, nbytes = answer[:2]
+        return _count(refs), _count(nbytes)
+
+
+def measures(
+    length: Any, shape: Any, nbytes: Any
+) -> tuple[int | None, tuple[int, ...] | None, int]:
+    """The length, the shape and the size of an object.
+
+    Raises:
+        ProtocolError: they are none.
+    """
+    with malformed("ref"):
+        size = None if shape is None else tuple(_shape(shape))
+        return None if length is None else _count(length), size, _count(nbytes)
+
+
+def evicted(details: Any) -> tuple[str, list[int]]:
+    """The news that refs are gone: of which session, and which.
+
+    Raises:
+        ProtocolError: they are none.
+    """
+    with malformed("news"):
+        session_id, ref_ids = details
+        return clean(session_id), [_count(i) for i in ref_ids]
+
+
+def ended(details: Any) -> tuple[str, int, str, int, int]:
+    """The news that a session has ended: its id and generation, why, and what that has freed.
+
+    Raises:
+        ProtocolError: they are none.
+    """
+    with malformed("news"):
+        session_id, generation, reason, refs, nbytes = details
+        return clean(session_id), _count(generation), clean(reason), _count(refs), _count(nbytes)
 
 
 def previews(answer: Any, wanted: Collection[int]) -> dict[int, str]:
@@ -89,18 +186,16 @@ def _session(
 
 
 def _ref(row: Row) -> Row:
-    shape = row.shape
-    if shape is not None and len(shape) > _DIMENSIONS:
-        raise ValueError(f"{len(shape)} dimensions")
+    length, shape, nbytes = measures(row.length, row.shape, row.nbytes)
     return Row(
         id=_count(row.id),
         session_id=clean(row.session_id),
         generation=_count(row.generation),
         type_name=clean(row.type_name),
         module=clean(row.module),
-        length=None if row.length is None else _count(row.length),
-        shape=None if shape is None else [_count(n) for n in shape],
-        nbytes=_count(row.nbytes),
+        length=length,
+        shape=shape,
+        nbytes=nbytes,
         estimated=row.estimated is True,
         age=_seconds(row.age),
         idle=_seconds(row.idle),
@@ -108,6 +203,12 @@ def _ref(row: Row) -> Row:
         kept=None if row.kept is None else clean(row.kept),
         retained=_count(row.retained),
     )
+
+
+def _shape(x: Any) -> list[int]:
+    if type(x) is not list or len(x) > _DIMENSIONS:
+        raise ValueError(f"{x!r:.100} is no shape")
+    return [_count(n) for n in x]
 
 
 def _count(x: Any) -> int:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from . import hearing
 from .errors import ProtocolError
 from .wire.framing import pool
 from .wire.loading import malformed
@@ -133,10 +134,10 @@ def _freed(connection: Connection) -> bool:
 def _hear(client: Supervisor, incarnation: Incarnation, event: str, details: list[Any]) -> None:
     """Keep the books of what the worker did by itself."""
     if event == "evicted":
-        session_id, ref_ids = details
+        session_id, ref_ids = hearing.evicted(details)
         incarnation.evicted(session_id, ref_ids, "evicted")
     elif event == "ended":
-        session_id, generation, reason, refs, nbytes = details
+        session_id, generation, reason, refs, nbytes = hearing.ended(details)
         session = client.sessions.by_generation(session_id, generation)
         if session is not None:
             client.sessions.ended(session, reason, refs, nbytes)

@@ -13,6 +13,7 @@ from .answering import answer
 from .display import message, told
 from .errors import ProtocolError, lost
 from .handles import Module, Ref, new_handle
+from .hearing import measures
 from .model import RefAdded, RefReleased
 from .operators import make_class
 from .preferences import Preferences
@@ -128,15 +129,15 @@ class Incarnation:
         ref_id: int,
         session: Session,
         lease: Lease | None,
-        length: int | None,
-        shape: list[int] | None,
-        nbytes: int,
+        length: Any,
+        shape: Any,
+        nbytes: Any,
     ) -> RefState:
+        length, size, nbytes = measures(length, shape, nbytes)
         manager = self.client.sessions
         name = cls._bridge_type  # type: ignore[attr-defined]
         if manager.heard:
             manager.tell(RefAdded(ref_id, session.id, name))
-        size = tuple(shape) if shape is not None else None
         state = RefState(self.client, self, session, lease, ref_id, name, length, size, nbytes)
         if issubclass(cls, StreamRef):
             state.stream = StreamState()

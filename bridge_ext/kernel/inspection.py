@@ -6,12 +6,11 @@ import os
 import time
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .errors import RefNotFoundError
+from .hearing import Row, ref_rows, session_rows, status_of
 from .model import RefInfo, SessionInfo, WorkerInfo
-from .wire.loading import malformed
-from .wire.naming import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +42,8 @@ def session_info(client: Custodian, session: Session) -> SessionInfo:
 
 def _session_infos(client: Custodian, wanted: list[Session]) -> list[SessionInfo]:
     client.settle()
-    return joined(client, wanted, {(row[0], row[1]): row for row in client.ask("sessions") or ()})
+    rows = session_rows(client.ask("sessions") or [])
+    return joined(client, wanted, {(row[0], row[1]): row for row in rows})
 
 
 def joined(
@@ -81,7 +81,7 @@ def joined(
 def refs(client: Custodian, session: str | None, holders: Holders) -> list[RefInfo]:
     """The refs of one session, or of all."""
     client.settle()
-    return _ref_infos(client, client.ask("refs", session) or [], holders)
+    return _ref_infos(client, ref_rows(client.ask("refs", session) or []), holders)
 
 
 def ref_info(client: Custodian, state: RefState, holders: Holders) -> RefInfo:
@@ -91,17 +91,17 @@ def ref_info(client: Custodian, state: RefState, holders: Holders) -> RefInfo:
     row = client.describe(state)
     if row is None:
         raise RefNotFoundError(state.text(), state.ended() or "released")
-    return _ref_infos(client, [row], holders)[0]
+    return _ref_infos(client, ref_rows([row]), holders)[0]
 
 
-def _ref_infos(client: Custodian, rows: list[list[Any]], holders: Holders) -> list[RefInfo]:
+def _ref_infos(client: Custodian, rows: list[Row], holders: Holders) -> list[RefInfo]:
     incarnation = client.incarnation
     handles: dict[int, list[Ref]] = {}
     for row in rows:
-        state = incarnation.refs.get(row[0]) if incarnation is not None else None
-        handles[row[0]] = state.handles() if state is not None else []
+        state = incarnation.refs.get(row.id) if incarnation is not None else None
+        handles[row.id] = state.handles() if state is not None else []
     names = holders([handle for held in handles.values() for handle in held])
-    return [_ref_info(Row(*row), handles[row[0]], names) for row in rows]
+    return [_ref_info(row, handles[row.id], names) for row in rows]
 
 
 def names_of(handles: list[Ref], found: Mapping[int, tuple[str, ...]]) -> tuple[str, ...]:
@@ -109,33 +109,14 @@ def names_of(handles: list[Ref], found: Mapping[int, tuple[str, ...]]) -> tuple[
     return tuple(dict.fromkeys(name for h in handles for name in found.get(id(h), ())))
 
 
-class Row(NamedTuple):
-    """What a worker tells of one ref, in this order; see `worker/views`."""
-
-    id: int
-    session_id: str
-    generation: int
-    type_name: str
-    module: str
-    length: int | None
-    shape: list[int] | None
-    nbytes: int
-    estimated: bool
-    age: float
-    idle: float
-    cell: str
-    kept: str | None
-    retained: int
-
-
 def _ref_info(row: Row, handles: list[Ref], names: dict[int, tuple[str, ...]]) -> RefInfo:
     held = (names_of(handles, names) or ("Python code",)) if handles else ()
-    name = clean(row.type_name).rpartition(".")[2]
+    name = row.type_name.rpartition(".")[2]
     return RefInfo(
         id=row.id,
         session_id=row.session_id,
         type_name=name,
-        module=clean(row.module),
+        module=row.module,
         nbytes=row.nbytes,
         nbytes_estimated=row.estimated,
         length=row.length,
@@ -160,9 +141,8 @@ def status(client: Custodian) -> WorkerInfo:
             None, client.started, None, 0.0, None, 0, 0, 0, client.backend.name, 0, None
         )
     connection = incarnation.connection
-    unknown = ("not answering", 0.0, 0, 0, 0, None)
-    with malformed("status"):
-        busy, since, calls, held, nbytes, start = client.ask("status") or unknown
+    unknown = ["not answering", 0.0, 0, 0, 0, None]
+    busy, since, calls, held, nbytes, start = status_of(client.ask("status") or unknown)
     known = [s for s in client.sessions.all() if s.incarnation == incarnation.number and s.live]
     return WorkerInfo(
         pid=connection.pid,

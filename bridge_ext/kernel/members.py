@@ -11,6 +11,7 @@ from . import signatures
 from .completion import Place, keys, signature_of
 from .handles import Ref
 from .surface import hide_frames
+from .wire.limits import MAX_MEMBERS
 from .wire.naming import clean, clean_text
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def stubs(members: list[list[Any]], of: str, specials: list[str]) -> dict[str, A
         of: the kind of its instances, from there too.
         specials: its special methods, likewise.
     """
+    members = members[:MAX_MEMBERS]
     names = (member[0] for member in members)
     space: dict[str, Any] = {"_bridge_members": tuple(n for n in names if n.isidentifier())}
     if "__getitem__" in specials:
@@ -54,7 +56,7 @@ def stubs(members: list[list[Any]], of: str, specials: list[str]) -> dict[str, A
     if of != "object" or "__call__" in specials:
         space["__signature__"] = property(_signature)
     for name, kind, signature, doc in members:
-        if not name.startswith("_"):
+        if name.isidentifier() and not name.startswith("_"):
             if kind in ("method", "static"):
                 space[name] = _method(name, kind, signature, doc)
             else:

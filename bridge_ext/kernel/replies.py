@@ -6,6 +6,7 @@ from typing import Any
 
 from .errors import ProtocolError
 from .wire.failure import is_failure
+from .wire.naming import clean
 
 
 def checked(body: Any) -> list[Any]:
@@ -19,7 +20,7 @@ def checked(body: Any) -> list[Any]:
         if (status == 0 and count == 2) or (status in (2, 4) and count == 1):
             return body
         if status == 3 and count == 2 and type(body[1]) is str:
-            return body
+            return [3, clean(body[1])]
         if status == 1 and count == 2 and is_failure(body[1]):
             return body
     raise ProtocolError(f"a reply's body is [status, ...], and {body!r:.200} came")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from .handles import Ref
-    from .hearing import Heard
+    from .hearing import Heard, Row
     from .incarnation import Incarnation
-    from .inspection import Holders, Row
+    from .inspection import Holders
     from .model import SessionInfo
     from .remote import Remote
 

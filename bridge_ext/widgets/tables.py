@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .listing import held_sessions, title
 from .rows import held_by
+from .texts import fit
 from .units import count, duration, extent, keeps, size
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _MOST = 100
 """Rows of each table of a report: more than that nobody reads in a document."""
+
+
+_LONGEST = 1_000
+"""Characters of one cell."""
 
 
 class Table:
@@ -33,7 +38,7 @@ class Table:
         self, columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str = "nothing"
     ) -> None:
         self.columns = tuple(columns)
-        self.rows = [tuple(row) for row in rows]
+        self.rows = [tuple(fit(cell, _LONGEST) for cell in row) for row in rows]
         self.empty = empty
 
     def __len__(self) -> int:
