@@ -22,7 +22,7 @@ from .refs import RefState, RefTable
 from .replies import checked
 from .session import Session
 from .streams import StreamRef, StreamState
-from .wire.limits import MAX_TYPES
+from .wire.limits import MAX_STUBS, MAX_TYPES
 from .wire.loading import SHORT, Loading, malformed, scalar
 from .wire.marks import Ext
 from .wire.naming import clean
@@ -66,6 +66,7 @@ class Incarnation:
         self.silent_until = 0.0
         self.helpers: set[str] = set()
         self._types: dict[int, type[Ref]] = {}
+        self._members = 0
         self._cwd = _cwd() if client.follow_cwd else None
         self._path = list(sys.path)
         self._preferences = Preferences()
@@ -93,11 +94,15 @@ class Incarnation:
 
     def take_types(self, records: list[Any]) -> None:
         """Make the handle classes of the types that a reply brought."""
-        if len(self._types) > 2 * MAX_TYPES:
-            self._types.clear()
         with malformed("type records"):
             for record in records:
-                self._types[record[0]] = make_class(record)
+                number, made = record[0], make_class(record)
+                if type(number) is not int or not 0 < number <= 2 * MAX_TYPES:
+                    raise ValueError(f"a type has the number {number!r:.100}")
+                self._members += _members(made) - _members(self._types.get(number))
+                if self._members > MAX_STUBS:
+                    raise ValueError(f"{self._members:,} members exceed the limit of {MAX_STUBS:,}")
+                self._types[number] = made
 
     def show(self, body: bytes | bytearray) -> None:
         """Show what the worker's code shows."""
@@ -237,6 +242,11 @@ class Incarnation:
         for state in self.refs.mark(ref_ids, reason):
             if manager.heard:
                 manager.tell(RefReleased(state.id, session_id, reason))
+
+
+def _members(cls: type[Ref] | None) -> int:
+    """How many members a handle class has that a record told of."""
+    return len(getattr(cls, "_bridge_members", ()))
 
 
 def _weakly(incarnation: Incarnation) -> tuple[Callable[..., Any], ...]:

@@ -11,12 +11,18 @@ from . import signatures
 from .completion import Place, keys, signature_of
 from .handles import Ref
 from .surface import hide_frames
-from .wire.limits import MAX_MEMBERS
+from .wire.limits import MAX_DOC, MAX_MEMBERS
 from .wire.naming import clean, clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from inspect import Signature
+
+
+_NAME = 1_000
+"""Characters of a name; longer ones are left out."""
+_SIGNATURE = 4_000
+"""Characters of a signature that is shown as text."""
 
 
 def _elsewhere(self: Ref) -> object:
@@ -36,7 +42,7 @@ class Member(property):
 
     def __init__(self, name: str, kind: str, doc: str | None) -> None:
         super().__init__(_elsewhere)
-        self.__doc__ = clean_text(doc or "")
+        self.__doc__ = clean_text((doc or "")[:MAX_DOC])
         self.name, self.kind = name, kind
 
 
@@ -48,15 +54,14 @@ def stubs(members: list[list[Any]], of: str, specials: list[str]) -> dict[str, A
         of: the kind of its instances, from there too.
         specials: its special methods, likewise.
     """
-    members = members[:MAX_MEMBERS]
-    names = (member[0] for member in members)
-    space: dict[str, Any] = {"_bridge_members": tuple(n for n in names if n.isidentifier())}
+    members = [m for m in members[:MAX_MEMBERS] if m[0].isidentifier() and len(m[0]) <= _NAME]
+    space: dict[str, Any] = {"_bridge_members": tuple(member[0] for member in members)}
     if "__getitem__" in specials:
         space["_ipython_key_completions_"] = _keys
     if of != "object" or "__call__" in specials:
         space["__signature__"] = property(_signature)
     for name, kind, signature, doc in members:
-        if name.isidentifier() and not name.startswith("_"):
+        if not name.startswith("_"):
             if kind in ("method", "static"):
                 space[name] = _method(name, kind, signature, doc)
             else:
@@ -76,11 +81,12 @@ def _method(name: str, kind: str, signature: str | None, doc: str | None) -> Cal
     shown = _seen_from_class(kind, signature)
     method.__name__ = clean(name)
     method.__qualname__ = f"Ref.{clean(name)}"
-    method.__doc__ = clean_text(doc or "")
+    doc = (doc or "")[:MAX_DOC]
+    method.__doc__ = clean_text(doc)
     if shown is not None:
         method.__signature__ = shown  # type: ignore[attr-defined]
     elif signature is not None:
-        method.__doc__ = clean_text(f"{name}{signature}\n\n{doc or ''}")
+        method.__doc__ = clean_text(f"{name}{signature[:_SIGNATURE]}\n\n{doc}")
     return method
 
 

@@ -42,6 +42,7 @@ from .handles import Ref, run, value
 from .members import stubs
 from .streams import StreamRef
 from .surface import hide_frames, surface
+from .wire.limits import MAX_DOC
 from .wire.naming import clean, clean_text
 from .wire.specials import BINARY, COMPARISONS, ITEMS, NUMBERS, REFUSED, SPECIALS, UNARY
 
@@ -154,7 +155,9 @@ def make_class(record: list[Any]) -> type[Ref]:
     space: dict[str, Any] = {
         "__slots__": (),
         "__module__": "bridge_ext",
-        "__doc__": clean_text(f"A ref on {module}.{name}.\n\n{doc or ''}"),
+        "__doc__": clean_text(
+            f"A ref on {clean(module)}.{clean(name)}.\n\n{(doc or '')[:MAX_DOC]}"
+        ),
         "_bridge_type": clean(name.rpartition(".")[2]),
         "_bridge_module": clean(module),
         "_bridge_callable": kind != "object",

@@ -27,7 +27,6 @@ class _Unshown:
 UNSHOWN = _Unshown()
 
 
-@lru_cache(maxsize=4096)
 def parse(text: str) -> Signature | None:
     """The signature that a text such as `"(self, a, b=1, *, c=...)"` says, or None.
 
@@ -36,6 +35,11 @@ def parse(text: str) -> Signature | None:
     """
     if not (text.startswith("(") and text.endswith(")")) or len(text) > _LONGEST:
         return None
+    return _parsed(text)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> Signature | None:
     text = text[2:] if text.startswith("($") else text[1:]
     try:
         args = _arguments(text) or _arguments(_UNSHOWN.sub("=...", text))

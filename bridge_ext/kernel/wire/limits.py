@@ -47,6 +47,9 @@ MAX_DOC = 400
 MAX_MEMBERS = 4_000
 """Members in one type record; pyspark and torch stay under 1,500."""
 
+MAX_STUBS = 2_000_000
+"""Members of all the types that a kernel knows of one worker: 200 each, and a few GB at worst."""
+
 MAX_HELP = 100_000
 """Characters of a docstring or a source that `?` shows; scipy's longest docstrings are 20,000."""
 
@@ -57,7 +60,8 @@ MAX_KEYS = 1_000
 """Keys of an object that completion offers: twice what IPython shows."""
 
 MAX_TYPES = 10_000
-"""Type records a worker remembers to have sent; later types are sent with every ref."""
+"""Type records a worker remembers to have sent; later types are sent with every ref. Their numbers
+are at most twice as many."""
 
 MAX_DISPLAY = 4 << 20
 """Bytes of one MIME type of a display; what is larger is left out, text/plain stays."""
