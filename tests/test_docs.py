@@ -44,7 +44,7 @@ def test_every_module_of_the_kernel_side_has_its_line():
 
 
 def test_links_between_the_documents_lead_somewhere():
-    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#]+)", text):
             assert (ROOT / target).exists(), f"{name}: {target}"
