@@ -216,6 +216,28 @@ def test_a_process_whose_survey_fails_has_a_report_all_the_same(local, monkeypat
     assert "limits" in report
 
 
+def test_the_text_of_a_failure_is_inert(local, monkeypatch):
+    def broken(*args):
+        raise OSError("\x1b]0;x\x07\r\u202e")
+
+    monkeypatch.setattr(checkup, "here", broken)
+    monkeypatch.setattr(machine, "cores", broken)
+    assert not set(local.doctor()) & {"\x1b", "\x07", "\r", "\u202e"}
+
+
+def test_a_worker_that_cannot_be_served_is_ended(local, monkeypatch):
+    """The guard on every test sees whether it is."""
+
+    def broken():
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bridge_ext.kernel.backends.local.Wake", broken)
+        with pytest.raises(WorkerStartError, match="Too many open files"):
+            local.call("math.sqrt", 4)
+    assert local.call("math.sqrt", 4) == 2.0
+
+
 def test_a_directory_that_is_gone_is_a_finding(local, monkeypatch, tmp_path):
     local.call("math.sqrt", 4)
     (tmp_path / "gone").mkdir()

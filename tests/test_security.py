@@ -7,6 +7,7 @@ test_worker_life.py that a worker ends with its kernel.
 from __future__ import annotations
 
 import contextlib
+import gc
 import html
 import os
 import pickle
@@ -29,6 +30,7 @@ from bridge_ext.kernel.wire import limits, mimes
 from bridge_ext.kernel.wire.codec import pack
 from bridge_ext.kernel.wire.framing import Kind, small
 from bridge_ext.kernel.wire.marks import Ext
+from bridge_ext.kernel.worker import kinds
 from bridge_ext.widgets.tables import refs_table, report, sessions_table, status_table
 
 ROOT = Path(__file__).parent.parent
@@ -278,6 +280,17 @@ def test_the_reason_of_an_end_is_inert_wherever_it_is_shown(fake, fooled):
     assert inert(str(caught.value))
 
 
+def test_the_reason_of_a_refused_call_is_inert(fake, fooled):
+    made = held(fake, fooled)
+    fake.answer = lambda i, payload: reply(i, [3, EVIL])
+    with pytest.raises(bridge_ext.BridgeError) as caught:
+        made.append(1)
+    fake.answer = fake.good
+    assert inert(str(caught.value))
+    assert inert(repr(made))
+    assert inert(repr(sessions_table(fooled.sessions())))
+
+
 @pytest.mark.parametrize(
     "details", [["named", 1, 5, 1, 1], ["named", 1, EVIL, EVIL, 1], ["named", "1", "", 1, 1], [1]]
 )
@@ -451,7 +464,7 @@ with bridge_ext.Bridge(max_refs=100_000) as bridge:
     del made
     again = bridge.call("builtins.type", first)()
     assert (repr(again), len(again)) == ("<ref First>", 5)
-    assert len(bridge._remote.incarnation._types) <= 20_000
+    assert len(bridge._remote.incarnation._types) <= 10_000, "numbers are given again"
 """
 
 
@@ -465,6 +478,23 @@ def test_an_honest_worker_may_have_any_number_of_types():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_numbers_of_types_that_are_gone_are_given_again(monkeypatch):
+    monkeypatch.setattr(kinds, "MAX_TYPES", 50)
+    table = kinds.TypeTable()
+    for _ in range(50):
+        made = [type("T", (), {}) for _ in range(20)]
+        numbers = {table.info(t).id for t in made}
+        assert len(numbers) == 20
+        assert max(numbers) <= 50
+        assert {table.info(t).id for t in made} == numbers
+        del made
+        gc.collect()
+    made = [type("T", (), {}) for _ in range(100)]
+    numbers = [table.info(t).id for t in made]
+    assert sorted(numbers) == [*range(1, 101)], "what has no room has numbers of its own"
+    assert [table.info(t).id for t in made if t is made[0]] == numbers[:1]
 
 
 FLOOD = """

@@ -149,8 +149,7 @@ class WorkerProcess:
             return self.death
 
     def _reap(self) -> str:
-        """Wait for its end; how it was."""
-        self._look_for()
+        """Wait for its end; how it was. Its group was killed before."""
         code = self._popen.wait()
         if self._missed:
             return "has ended (how is unknown: SIGCHLD is ignored here, or others waited for it)"

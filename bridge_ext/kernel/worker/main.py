@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from time import sleep
 
 from ..errors import ProtocolError
 from ..wire import own
@@ -94,7 +95,7 @@ def _watch_kernel(pid: int) -> None:
         fd = os.pidfd_open(pid)
     except AttributeError:
         while os.getppid() == pid:
-            time.sleep(_PARENT_POLL)
+            sleep(_PARENT_POLL)
         die()
     except OSError:
         die()
@@ -212,7 +213,7 @@ class Worker(Host):
         poll.register(self._control.socket.fileno(), select.POLLIN)
         end = time.monotonic() + _HEARING
         while (poll.poll(0) or self._hearing) and time.monotonic() < end:
-            time.sleep(0.0002)  # lets go of the GIL
+            sleep(0.0002)  # lets go of the GIL
 
     # ------------------------------------------------------------ control channel
     def _serve_control(self) -> None:
