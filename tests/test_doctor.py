@@ -116,7 +116,7 @@ def test_a_report_is_inert(local, monkeypatch):
 def test_a_closed_bridge_is_said_to_be_closed():
     made = bridge_ext.Bridge()
     made.close()
-    assert "closed" in made.doctor().findings[0]
+    assert "it was closed" in made.doctor().findings[0]
     assert "limits" in made.doctor()
 
 

@@ -42,7 +42,7 @@ def here() -> Survey:
 def there(client: Custodian) -> Checkup:
     """The worker, over its control channel: a call that runs goes on."""
     if client.closed:
-        return Checkup(None, f"The bridge is closed ({client.closed}): make another one.")
+        return Checkup(None, f"This bridge cannot be used: {client.closed}. Make a new one.")
     try:
         incarnation = client.connect()
     except Exception as error:
