@@ -42,7 +42,8 @@ class CallFuture(concurrent.futures.Future[Any]):
     def _condition(self) -> Any:  # type: ignore[override]
         if self._made is None:
             if self._state == _FINISHED:
-                self._waiters, self._done_callbacks = [], []  # which some add to all the same
+                if self._waiters == ():
+                    self._waiters, self._done_callbacks = [], []  # some add to it all the same
                 return _ended
             with _making:
                 if self._made is None:
