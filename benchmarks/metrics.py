@@ -40,10 +40,12 @@ class Metric(NamedTuple):
         return f"{self.title}, {self.placement}, {self.unit}"
 
 
-CALL_TARGETS = (Target(2.0, FLOOR), Target(1.0, "managers"))
-OBJECT_TARGETS = (Target(60.0),)
-STREAM_TARGETS = (Target(1.0), Target(1.0, BEST))
-BATCH_TARGETS = (Target(10.0), Target(1.0, BEST))
+PINNED_CALL_TARGETS = (Target(1.6, FLOOR), Target(0.9, BEST))
+FREE_CALL_TARGETS = (Target(0.8, BEST),)
+OBJECT_TARGETS = (Target(0.2, BEST),)
+START_TARGETS = (Target(1.2, "managers"),)
+STREAM_TARGETS = (Target(0.5, BEST),)
+BATCH_TARGETS = (Target(1 / 3, BEST),)
 COPY_TARGETS = (Target(0.45, MEMCPY), Target(3.0, BEST))
 VIEW_TARGETS = (Target(0.8, MEMCPY),)
 OBJECT_FRAME_TARGETS = (Target(0.7, BEST),)
@@ -53,7 +55,6 @@ ARROW_FRAME_TARGETS = (Target(0.4, BEST),)
 def _flows(placement: str) -> tuple[Metric, ...]:
     """What many small things cost, and the other ways to call."""
     return (
-        # 1,000,000 items, 100,000 calls and 50 MB a second
         Metric("an item of a stream", "stream", "item_us", "us", placement, STREAM_TARGETS),
         Metric("a call in a batch", "batch", "call_us", "us", placement, BATCH_TARGETS),
         Metric("1 MB of printed lines", "output", "mb_ms", "ms", placement, (Target(20.0),)),
@@ -137,15 +138,15 @@ def _scales(scale: Scale) -> tuple[Metric, ...]:
 
 
 METRICS = (
-    Metric("scalar call", "scalar", "median_us", "us", PINNED, CALL_TARGETS),
-    Metric("scalar call", "scalar", "median_us", "us", FREE, CALL_TARGETS),
-    Metric("method of a held object", "method", "median_us", "us"),
+    Metric("scalar call", "scalar", "median_us", "us", PINNED, PINNED_CALL_TARGETS),
+    Metric("scalar call", "scalar", "median_us", "us", FREE, FREE_CALL_TARGETS),
+    Metric("method of a held object", "method", "median_us", "us", PINNED, (Target(0.9, BEST),)),
     Metric("make a held object", "objects", "create_us", "us", PINNED, OBJECT_TARGETS),
     Metric("drop a held object", "objects", "drop_us", "us", PINNED, OBJECT_TARGETS),
-    Metric("import, start, first call", "start", "total_ms", "ms", PINNED),
-    Metric("import, start, first call", "start", "total_ms", "ms", FREE),
-    Metric("idle worker, resident", "memory", "rss_mb", "MB", PINNED, (Target(25.0),)),
-    Metric("idle worker, proportional", "memory", "pss_mb", "MB"),
+    Metric("import, start, first call", "start", "total_ms", "ms", PINNED, START_TARGETS),
+    Metric("import, start, first call", "start", "total_ms", "ms", FREE, START_TARGETS),
+    Metric("idle worker, resident", "memory", "rss_mb", "MB"),
+    Metric("idle worker, proportional", "memory", "pss_mb", "MB", PINNED, (Target(1.0, BEST),)),
     Metric("all processes but the client, proportional", "memory", "all_pss_mb", "MB"),
     Metric("release 10,000 refs", "sessions", "alone_ms", "ms", PINNED, (Target(10.0),)),
     Metric("the same beside 200,000", "sessions", "beside_ms", "ms", PINNED, (Target(10.0),)),
