@@ -74,9 +74,11 @@ def test_each_function_session_and_label_is_prepared_by_itself(bridge, sent):
 
 
 @pytest.mark.parametrize(
-    "args", [("text",), ([1],), ((),), (b"",), (1j,), ({},)], ids=lambda a: type(a[0]).__name__
+    "args",
+    [("t" * 1001,), ([1],), ((),), (b"t" * 1001,), (1j,), ({},)],
+    ids=lambda a: type(a[0]).__name__,
 )
-def test_arguments_that_are_no_numbers_travel_whole(bridge, sent, args):
+def test_arguments_that_are_neither_numbers_nor_short_travel_whole(bridge, sent, args):
     def run():
         for _ in range(4):
             bridge.call("builtins.repr", *args)
@@ -116,8 +118,13 @@ def test_instances_methods_and_functions_of_modules_are_prepared_too(bridge, sen
 
 
 # ---------------------------------------------------------------- and means the same
-NUMBERS = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False)
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(st.characters(codec=None, categories=["L", "N", "Cs", "So"]), max_size=40),
+    st.binary(max_size=40),
 )
 
 
@@ -129,7 +136,7 @@ def shared():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["repr", "type", "bool"]), NUMBERS), max_size=30))
+@given(st.lists(st.tuples(st.sampled_from(["repr", "type", "bool"]), VALUES), max_size=30))
 def test_what_comes_is_what_the_function_gives(shared, calls):
     for name, x in calls:
         found = shared.call(f"builtins.{name}", x)
@@ -300,3 +307,10 @@ def test_within_callbacks_too(local):
     values = local.put([12, 8, 6])
     for _ in range(5):
         assert local.call("functools.reduce", gcd, values) == 2
+
+
+def test_a_text_beyond_the_inline_limit_is_a_ref_however_short():
+    with bridge_ext.Bridge("memory", inline_limit=100) as narrow:
+        for _ in range(4):
+            assert narrow.call("builtins.chr", 65) == "A"
+            assert isinstance(narrow.call("builtins.str", "x" * 200), bridge_ext.Ref)

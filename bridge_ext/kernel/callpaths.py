@@ -62,7 +62,7 @@ class CallPaths(ABC, Generic[T]):
         options: Options | None = None,
     ) -> T:
         """Call a method of a ref; an empty name calls the object itself."""
-        begin = start("method", {"function": name, "instance": state.wire()})
+        begin = state.start_of_method(name)
         return self.request(Call("method", name, begin, args, kwargs, state, options))
 
     def get_attr(self, state: RefState, name: str, options: Options | None = None) -> T:

@@ -180,7 +180,7 @@ class Client(Raising, Supervisor):
         call.fetched = options.fetch if call.fetch is None else call.fetch
         in_force = forced.id if forced is not None else None
         known = None
-        if call.type in PREPARED and call.fetched is None and _has_scalars(call):
+        if call.type in PREPARED and call.fetched is None and _is_flat(call):
             known = incarnation.prepared.known(session, call.start, in_force, scope.label)
             if known.told and not call.whole:
                 call.prepared, call.body = known.number, pack(list(call.args or ()))
@@ -312,9 +312,15 @@ class Client(Raising, Supervisor):
         )
 
 
-def _has_scalars(call: Call) -> bool:
-    """Whether its arguments need no look at what they are."""
-    return not call.kwargs and SCALARS.issuperset(map(type, call.args or ()))
+def _is_flat(call: Call) -> bool:
+    """Whether its arguments are numbers and short texts, which are packed as they are."""
+    if call.kwargs:
+        return False
+    args = call.args or ()
+    kinds = {*map(type, args)}
+    return kinds <= SCALARS or (
+        kinds <= _FLAT and all(len(x) <= _SHORT for x in args if type(x) in _TEXTS)
+    )
 
 
 def head_parts(call: Call, session: Session, in_force: str | None) -> list[Any]:
@@ -333,4 +339,8 @@ def as_it_came(reply: Reply) -> Reply:
 
 
 _NO_OPTIONS = Options()
+_TEXTS = (str, bytes)
+_FLAT = SCALARS.union(_TEXTS)
+_SHORT = 1000
+"""Characters or bytes of a text that is short."""
 _FETCH = {True: part({"fetch": True}), False: part({"fetch": False})}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import RefNotFoundError, SessionLostError
 from .model import Status
+from .wire.payload import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from .remote import Remote
     from .session import Lease, Session
     from .streams import StreamState
+    from .wire.payload import Part
 
+_STARTS = 16
+"""Methods of one ref whose payloads are kept: those that a loop calls."""
 _PER_MESSAGE = 500_000
 """Refs given back in one message, so that a head stays far below its limit."""
 
@@ -49,6 +53,7 @@ class RefState:
     """
 
     __slots__ = (
+        "_starts",
         "client",
         "gone",
         "handle",
@@ -86,6 +91,7 @@ class RefState:
         self.stream: StreamState | None = None
         self.handle: Living | None = None
         self.twins: list[Living] = []
+        self._starts: dict[str, tuple[Session, int, Part]] | None = None
 
     def handles(self) -> list[Ref]:
         """The handles that live."""
@@ -129,6 +135,18 @@ class RefState:
         if self.stream is not None:
             self.stream.give_back(self)
         return [self.id, self.session.id, self.session.generation]
+
+    def start_of_method(self, name: str) -> Part:
+        """The start of a payload that calls a method of it, packed once; "" is a call of itself."""
+        known = self._starts.get(name) if self._starts is not None else None
+        if known is None or known[0] is not self.session or known[1] != self.id:
+            made = start("method", {"function": name, "instance": self.wire()})
+            if self.stream is not None:
+                return made  # each of them says how far it was read
+            if self._starts is None or len(self._starts) >= _STARTS:
+                self._starts = {}
+            known = self._starts[name] = self.session, self.id, made
+        return known[2]
 
     def name(self) -> list[Any]:
         """The same, to go on with a stream here."""

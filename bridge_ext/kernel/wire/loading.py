@@ -119,21 +119,23 @@ plain = Loading({})
 """Loads values that hold no refs, pickles or modules."""
 
 
-SHORT = 12
-"""No packed result that is one number has so many bytes."""
+SHORT = 36
+"""No packed result that is one number, or a text of up to 31 bytes, has so many bytes."""
 _RESULT = b"\x92\x00"
-_NUMBERS = frozenset((*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xCA, 0xD4), *range(0xE0, 0x100)))
-"""What a packed None, bool, int or float begins with."""
-_unpack = msgpack.unpackb
-_unpack_scalars = partial(msgpack.unpackb, ext_hook=plain.hook)
+_SCALARS = frozenset(
+    (*range(0x80), *range(0xA0, 0xC1), 0xC2, 0xC3, *range(0xCA, 0xD4), *range(0xE0, 0x100))
+)
+"""What a packed None, bool, int, float or short text begins with."""
+_unpack = partial(msgpack.unpackb, unicode_errors="surrogatepass")
+_unpack_scalars = partial(_unpack, ext_hook=plain.hook)
 
 
 def scalar(body: bytes | bytearray) -> list[Any] | None:
-    """`[0, value]`, if that is the reply's body, packed, and the value None or a number.
+    """`[0, value]`, if that is the reply's body, packed, and the value None, a number or short.
 
     Most replies are; of these nothing can go wrong but their length, which msgpack checks.
     """
-    if body[:2] != _RESULT or len(body) < 3 or body[2] not in _NUMBERS:
+    if body[:2] != _RESULT or len(body) < 3 or body[2] not in _SCALARS:
         return None
     try:
         value: list[Any] = _unpack(body)
@@ -143,7 +145,7 @@ def scalar(body: bytes | bytearray) -> list[Any] | None:
 
 
 def scalars(data: bytes | bytearray) -> list[Any]:
-    """A list of None, bools, ints and floats.
+    """A list of None, bools, ints, floats and texts.
 
     Raises:
         ProtocolError: that is no list. What else is in it comes as msgpack has it.

@@ -38,6 +38,7 @@ class Outbox:
     def __init__(self, store: Store, running: Running, inline_limit: int) -> None:
         self._store, self._running = store, running
         self._inline_limit = inline_limit
+        self._short = min(_SHORT, inline_limit // 4)  # no character has more bytes
         self.first_buffer = 0
         """Number of the first buffer of the next copy: more than 0 within a batch."""
 
@@ -53,7 +54,8 @@ class Outbox:
         """
         if fetch is True:
             return self.copy(value)
-        if fetch is None and type(value) in _SCALARS:
+        kind = type(value)
+        if fetch is None and (kind in _SCALARS or (kind is str and len(value) <= self._short)):
             return pack([0, value]), []
         draft = self._store.draft(session)
         body = None if fetch is False else self._by_value(value, draft)
@@ -208,4 +210,6 @@ def _full_name(t: type) -> str:
     return f"{module_of(t)}.{name_of(t)}"
 
 
+_SHORT = 1000
+"""Characters of a text that goes back as it is, without a look at what it costs."""
 _SCALARS = frozenset((type(None), bool, int, float))
