@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmarks import peers
+from benchmarks import peers, summary
 from benchmarks.analysis import Results
 from benchmarks.harness import Harness, Options, missing, scratch
 from benchmarks.plot import draw
@@ -117,6 +117,9 @@ def write(data: dict[str, Any], stem: str, copy: Path | None) -> None:
     results = Results(data)
     text = markdown(results)
     drawn = draw(results, OUTPUT / f"{stem}.png")
+    overview = OUTPUT / f"{stem}-summary.png"
+    if summary.draw(results, overview):
+        drawn.append(overview)
     pictures = "".join(f"\n![{path.stem}]({path.name})\n" for path in drawn)
     (OUTPUT / f"{stem}.md").write_text(text + pictures)
     print(text)
