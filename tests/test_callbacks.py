@@ -1011,6 +1011,24 @@ def test_a_bridge_that_is_closed_in_a_callback_is_closed():
         bridge.close()
 
 
+def test_a_callback_that_runs_on_delays_no_close_and_keeps_nothing_open(things):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        assert goes_on.wait(DEADLINE)
+
+    before = len(os.listdir("/proc/self/fd"))
+    bridge = bridge_ext.Bridge()
+    outer = InThread(bridge.call, run("apply"), bridge.callback(wait))
+    assert begun.wait(DEADLINE)
+    bridge.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+    goes_on.set()
+    with pytest.raises((WorkerDiedError, BridgeClosedError)):
+        outer.result()
+
+
 def test_an_event_loop_that_was_closed_leaves_no_call_behind(local, tmp_path, gate):
     noted = tmp_path / "noted"
 

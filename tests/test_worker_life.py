@@ -227,6 +227,12 @@ def close_everything():
 
 def read_stdin():
     return sys.stdin.read()
+
+
+def finish_slowly(seconds, path):
+    import atexit
+
+    atexit.register(lambda: (time.sleep(seconds), touch(path)))
 """
 
 
@@ -831,6 +837,14 @@ def test_restart_starts_a_fresh_worker(local):
     with pytest.raises(SessionLostError):
         ref.append(2)
     assert works(local)
+
+
+def test_a_worker_that_is_idle_may_finish_before_a_restart(local, tmp_path):
+    """Longer than the bridge's own thread waits between two looks at what it can free."""
+    done = tmp_path / "done"
+    local.call("life_things.finish_slowly", 0.6, str(done))
+    local.restart()
+    assert done.exists()
 
 
 @pytest.mark.parametrize(

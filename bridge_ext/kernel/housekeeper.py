@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 TICK = 0.25
 """Seconds between looks at what cannot wake a thread: finalizers, and owners that have ended."""
 _LOOKS = 1_000
-"""Looks, 0.02 s apart, for the end of the calls on a dead connection: a callback that closes its
-own bridge ends only when `stop` has given up waiting for this thread."""
+"""Looks, 0.02 s apart, for the end of a worker that is being ended, and of the calls it had."""
 _log = logging.getLogger("bridge_ext")
 
 
@@ -118,17 +117,10 @@ class Housekeeper:
     def _free(self, *, wait: bool) -> None:
         pause = threading.Event()
         for _ in range(_LOOKS if wait else 1):
-            self._retired = [c for c in self._retired if not _freed(c)]
+            self._retired = [c for c in self._retired if not c.free()]
             if not self._retired or not wait:
                 return
             pause.wait(0.02)
-
-
-def _freed(connection: Connection) -> bool:
-    if connection.in_flight:
-        return False
-    connection.free()
-    return True
 
 
 def _hear(client: Supervisor, incarnation: Incarnation, event: str, details: list[Any]) -> None:

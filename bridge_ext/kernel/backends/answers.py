@@ -13,7 +13,7 @@ from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.heads import ask_head
 from . import interrupts
-from .base import NEVER, Interrupted, Request
+from .base import NEVER, Died, Interrupted, Request
 from .flights import Flight, Wanted
 from .stopping import Happening, Phase
 
@@ -82,6 +82,7 @@ class Answers:
 
         Raises:
             Interrupted: in a wait that cannot be stopped otherwise.
+            Died: the worker has, and the channel is given back.
         """
         wanted = self._board.next_wanted(flight)
         if wanted is None:
@@ -100,6 +101,8 @@ class Answers:
         finally:
             flight.held = flight.held or interrupts.hold()
             self._board.answered(flight)
+        if self._board.closed and self._host.death is not None:
+            raise Died(self._host.death)
         if flight.id:
             self._steering.tick(flight)
         if flight.course is not None:

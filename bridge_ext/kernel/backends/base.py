@@ -327,8 +327,11 @@ class Connection(ABC):
         """End the worker politely, forcefully after `grace` seconds; returns when it is reaped."""
 
     @abstractmethod
-    def free(self) -> None:
-        """Give the descriptors back; the worker is dead, and nobody waits any more."""
+    def free(self) -> bool:
+        """Give the descriptors back once the worker is dead and no call needs them; whether it is.
+
+        A call whose callback runs needs none: it is told of the death as it comes back.
+        """
 
     @abstractmethod
     def abandon(self) -> None:

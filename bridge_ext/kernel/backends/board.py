@@ -35,6 +35,8 @@ class Board:
         drop: takes the replies of orphans.
         reader: the call whose thread reads.
         stuck: a call that timed out and still runs.
+        closed: whether the channel's descriptors are given back; said under its send lock. Who
+            comes back from a callback then leaves.
     """
 
     def __init__(self, background: Callable[[], None]) -> None:
@@ -46,6 +48,13 @@ class Board:
         self.reader: Flight | None = None
         self.stuck: Flight | None = None
         self._passive = self._controlled = 0
+        self.closed = False
+
+    def close(self) -> bool:
+        """Close, unless somebody is at the channel: those who run a callback are not."""
+        with self._lock:
+            self.closed = all(flight.answering for flight in self.pending.values())
+            return self.closed
 
     # ------------------------------------------------------------ coming and going
     def enter(self, flight: Flight) -> None:

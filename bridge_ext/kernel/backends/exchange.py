@@ -62,8 +62,6 @@ class Exchange:
         for fd in (self._data, *output.descriptors):
             self._poll.register(fd, select.POLLIN)
         self._next_tick = 0.0
-        self.closed = False
-        """Set under the channel's send lock, before its descriptors are given back."""
 
     # ------------------------------------------------------------ calls that a thread waits for
     def call(self, flight: Flight, outgoing: TakeOutgoing) -> Reply:
@@ -92,8 +90,8 @@ class Exchange:
 
     def _depart(self, flight: Flight, outgoing: TakeOutgoing) -> None:
         """Send the request; its place on the wire is given under the send lock."""
-        request, pending = flight.request, self.board.pending
-        origin = request.origin
+        board, request = self.board, flight.request
+        origin, pending = request.origin, board.pending
         context = origin.context
         if context is None:
             context = origin.context = origin.output()
@@ -101,7 +99,7 @@ class Exchange:
         if not lock.acquire(False):
             sender.acquire(flight)
         try:
-            if self.closed:
+            if board.closed:
                 raise self._host.broken(None)
             flight.id = call_id = self.sent = self.sent + 1
             releases, declarations = outgoing(request.session, request.helper)
@@ -110,12 +108,12 @@ class Exchange:
                 patient = flight.waiting is not None and not self.answers.within
                 marks = [["mark", call_id], ["patient"]] if patient else [["mark", call_id]]
                 declarations = [*(declarations or ()), *marks]
-            self.board.enter(flight)
+            board.enter(flight)
             head = [call_id, flight.deadline.seconds, releases, declarations, request.what]
             sender.send(Kind.REQUEST, pack(head), request.body, request.buffers, flight)
             flight.awaited = pack([call_id, None])  # while the worker is at it
         except ProtocolError:
-            self.board.withdraw(flight)  # it exceeds a limit, and nothing was sent
+            board.withdraw(flight)  # it exceeds a limit, and nothing was sent
             raise
         finally:
             lock.release()

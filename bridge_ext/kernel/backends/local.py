@@ -202,7 +202,7 @@ class LocalConnection(Connection):
 
     def broken(self, error: Exception | None) -> Died:
         """The channel ended: wait for the process's end, or bring it about."""
-        if self.death is not None and self._exchange.closed:
+        if self.death is not None and self._exchange.board.closed:
             return Died(self.death)
         if isinstance(error, ProtocolError):
             self._end_for(error)
@@ -316,12 +316,14 @@ class LocalConnection(Connection):
             self._process.wait(NEVER, grace)
         self.kill()
 
-    def free(self) -> None:
+    def free(self) -> bool:
         with self._data.send_lock:
-            self._exchange.closed = True
+            if self.death is None or not self._exchange.board.close():
+                return False
             detach(self._data)
         self._process.close()
         self._wake.close()
+        return True
 
     def abandon(self) -> None:
         detach(self._data)

@@ -317,8 +317,8 @@ class MemoryConnection(Connection):
         self._dispatcher.store.expire()
         return [self._events.popleft() for _ in range(len(self._events))]
 
-    def free(self) -> None:
-        pass  # it has no descriptors
+    def free(self) -> bool:
+        return True  # it has no descriptors
 
     def abandon(self) -> None:
         pass  # the child has a copy of everything, and of no worker

@@ -3,8 +3,8 @@
 Its life hangs on its kernel's, in three layers, because each one fails somewhere: the end of the
 stream (not seen while busy, nor while a forked sibling of the kernel holds the descriptor), a
 thread that watches the kernel's pid (not while C code holds the GIL), and a lifeline, a pipe that
-makes the operating system send SIGIO, at its default action, to the whole process group when the
-kernel's end closes. However it ends, it takes its process group with it.
+makes the operating system send SIGKILL to the whole process group when the kernel's end closes, be
+it stopped or not. However it ends, it takes its process group with it.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def _tie_lifeline(fd: int) -> None:
 
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpgrp())
+    with contextlib.suppress(AttributeError, OSError):  # elsewhere it is SIGIO
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)  # which nothing blocks, not even SIGSTOP
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     fcntl.fcntl(fd, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
 
