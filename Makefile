@@ -14,9 +14,9 @@ STAMPS := .venv/.stamps
 unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP PYTHONWARNINGS JUPYTER_PATH MYPYPATH VIRTUAL_ENV
 unexport PYTEST_DISABLE_PLUGIN_AUTOLOAD PYTEST_PLUGINS
 unexport PIP_CONSTRAINT PIP_NO_DEPS PIP_PREFIX PIP_REQUIREMENT PIP_ROOT PIP_TARGET PIP_USER
-demo test: export IPYTHONDIR = $(CURDIR)/.venv/ipython
+demo test torture: export IPYTHONDIR = $(CURDIR)/.venv/ipython
 
-.PHONY: help demo test lab lint bench constraints clean
+.PHONY: help demo test torture lab lint bench constraints clean
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:  # one pip at a time in one .venv
@@ -26,6 +26,8 @@ help:
 	@echo 'make test         lint, the tests, then the notebooks compared with their stored output'
 	@echo '                  (BROWSER=no: without those in a browser; CHROMIUM=path: in this one;'
 	@echo '                  JOBS=1: one test file at a time)'
+	@echo 'make torture      end kernels and break workers in every way and state: five minutes, and 5 GB'
+	@echo '                  of memory (ARGS=... passes options on)'
 	@echo 'make lab          open JupyterLab on notebooks/ (ARGS=... passes options on)'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make bench        measure against the peers (ARGS=... passes options on)'
@@ -43,6 +45,10 @@ endif
 	.venv/bin/pytest -q -n $(JOBS) --dist loadfile $(if $(filter no,$(BROWSER)),-m 'not browser')
 	.venv/bin/pytest -q --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout=60 notebooks
+
+# What it measures goes to .artifacts/; tests/matrix.py takes that over into ARCHITECTURE.md.
+torture: $(STAMPS)/test
+	.venv/bin/pytest -q -m torture $(ARGS)
 
 lint: $(STAMPS)/lint
 	.venv/bin/ruff check .

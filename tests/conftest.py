@@ -43,6 +43,16 @@ def pytest_sessionstart(session):
         ARTIFACTS.mkdir()
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes minutes, unless `-m` speaks of it."""
+    if "torture" in config.option.markexpr:
+        return
+    long = [item for item in items if item.get_closest_marker("torture")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("torture")]
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say where the pictures are."""
     count = len([*ARTIFACTS.glob("*.png")])

@@ -207,12 +207,15 @@ class Kernel:
         (directory / "tracked.py").write_text(TRACKED)
         self._cells = {}
         self.comms = []
-        self.manager = KernelManager()
         path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
         own = {"PYTHONPATH": path, "IPYTHONDIR": str(directory / "ip")}
         self._environment = {**os.environ, **own, **environment}
+        self._start()
+
+    def _start(self):
+        self.manager = KernelManager()
         self.manager.start_kernel(
-            cwd=str(directory),
+            cwd=str(self.directory),
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

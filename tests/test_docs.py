@@ -4,6 +4,8 @@ import doctest
 import re
 from pathlib import Path
 
+import matrix
+
 import bridge_ext
 from bridge_ext import batch, calls
 from bridge_ext.kernel.backends import stopping
@@ -34,6 +36,19 @@ def test_the_picture_of_how_a_call_is_stopped_is_the_table_in_the_code():
         (phase.value, what): (after.value, action.value)
         for (phase, what), (after, action) in stopping.TABLE.items()
     }
+
+
+def test_the_page_of_what_was_broken_is_what_was_measured_of_the_tables():
+    """`make torture`, then `python tests/matrix.py`, where a table has changed."""
+    measured = matrix.taken_over()
+    cells = {
+        "kill": matrix.every(matrix.STATES, matrix.ENDS),
+        "crash": matrix.every(matrix.FAULTS, matrix.MOMENTS),
+    }
+    for name, pairs in cells.items():
+        assert set(measured[name]) == {" | ".join(pair) for pair in pairs}
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert matrix.section(text) == matrix.page(measured)
 
 
 def test_every_module_of_the_kernel_side_has_its_line():
