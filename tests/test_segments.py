@@ -498,6 +498,13 @@ def test_without_segments_all_goes_through_the_socket():
     pair.close()
 
 
+def test_nothing_more_is_written_for_a_side_that_has_died(pair):
+    pair.dead.set()
+    pair.kernel.send(Kind.REQUEST, b"h", b"b", [b"x" * (8 * MIB)])
+    (taken,) = [s for s in pair.kernel.outgoing._segments if not s.words[FREE]]
+    assert taken.words[WRITTEN] == PAGE
+
+
 @pytest.mark.parametrize("missing", ["posix_fallocate", "mmap"])
 def test_without_memory_all_goes_through_the_socket(pair, monkeypatch, missing):
     pair.over(bytes(MIB), back=True)  # this one exists already

@@ -30,6 +30,9 @@ from bridge_ext import (
     WorkerBusyError,
     WorkerDiedError,
 )
+from bridge_ext.kernel.backends.answers import NO_REQUEST
+from bridge_ext.kernel.backends.base import NEVER
+from bridge_ext.kernel.backends.flights import Flight
 
 ROOT = Path(bridge_ext.__file__).resolve().parent.parent
 
@@ -1192,6 +1195,34 @@ def test_close_ends_a_call_in_flight(started, how, eventually):
             assert time.monotonic() - begun < 5
             assert isinstance(running.exception(5), (BridgeClosedError, WorkerDiedError))
         assert not psutil.pid_exists(pid)
+
+
+class Overtaken:
+    """A channel's send lock, before which a call is sent while `close` waits for it."""
+
+    def __init__(self, connection):
+        self._connection, self._lock = connection, connection._data.send_lock
+        connection._data.send_lock = self
+
+    def __enter__(self):
+        self._connection._data.send_lock = self._lock
+        flight = Flight(NO_REQUEST, NEVER)
+        flight.answering = 1  # so that nobody waits for its end
+        self._connection._exchange.board.enter(flight)
+        self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
+
+
+def test_close_waits_for_no_call_that_came_just_before_it(tmp_path):
+    """A goodbye behind it would be read only after it."""
+    done = tmp_path / "done"
+    with bridge_ext.Bridge() as bridge:
+        bridge.call("life_things.finish_slowly", 0.0, str(done))
+        Overtaken(bridge._remote.incarnation.connection)
+        bridge.close()
+    assert not done.exists(), "the worker was asked to finish"
 
 
 def test_close_ends_a_worker_that_ignores_signals(started, eventually):

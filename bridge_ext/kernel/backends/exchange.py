@@ -16,6 +16,7 @@ from ..errors import ProtocolError
 from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.heads import ask_head, reply_head
+from ..wire.segments import detach
 from . import interrupts
 from .answers import NO_REQUEST, Answers
 from .base import NEVER, Busy, Died, Interrupted, Late, Reply, TimedOut
@@ -62,6 +63,14 @@ class Exchange:
         for fd in (self._data, *output.descriptors):
             self._poll.register(fd, select.POLLIN)
         self._next_tick = 0.0
+
+    def close(self) -> bool:
+        """Let go of the channel, if the worker is dead and no call is at it; whether that is so."""
+        with self._channel.send_lock:
+            if not self.dead or not self.board.close():
+                return False
+            detach(self._channel)
+        return True
 
     # ------------------------------------------------------------ calls that a thread waits for
     def call(self, flight: Flight, outgoing: TakeOutgoing) -> Reply:

@@ -312,15 +312,16 @@ class LocalConnection(Connection):
     def close(self, grace: float) -> None:
         if self.death is None and self.in_flight == 0 and grace > 0:
             with self._data.send_lock:
-                self._exchange.sender.post(Kind.GOODBYE, pack([0, None]))
+                if self.in_flight:
+                    grace = 0.0  # a call came first, and would be run to its end
+                else:
+                    self._exchange.sender.post(Kind.GOODBYE, pack([0, None]))
             self._process.wait(NEVER, grace)
         self.kill()
 
     def free(self) -> bool:
-        with self._data.send_lock:
-            if self.death is None or not self._exchange.board.close():
-                return False
-            detach(self._data)
+        if not self._exchange.close():
+            return False
         self._process.close()
         self._wake.close()
         return True

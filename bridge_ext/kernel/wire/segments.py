@@ -70,7 +70,7 @@ def attach(
     """
     if fds:
         sides = fds[:TO_WORKER], fds[TO_WORKER:]
-        channel.outgoing = Outgoing(sides[ours])
+        channel.outgoing = Outgoing(sides[ours], gone)
         channel.incoming = Incoming(sides[1 - ours], gone)
 
 
@@ -102,8 +102,8 @@ def trim(channel: Channel, idle: float) -> None:
 class Outgoing:
     """The segments that this side writes. Not thread-safe: a channel's send lock is around it."""
 
-    def __init__(self, fds: Sequence[int]) -> None:
-        self._segments = [Mapped(fd) for fd in fds]
+    def __init__(self, fds: Sequence[int], gone: Callable[[], bool]) -> None:
+        self._segments, self._gone = [Mapped(fd) for fd in fds], gone
         self.begins: Callable[[], None] | None = None
         """Called when there is memory to give back, and was none before."""
 
@@ -133,7 +133,7 @@ class Outgoing:
             out.append(Placed(number, offset, view.nbytes))  # type: ignore[arg-type]
             todo.append((offset, view))
             offset += _up(view.nbytes)
-        return out, lambda: _write(segment, todo)
+        return out, lambda: _write(segment, todo, self._gone)
 
     def _take(self, need: int) -> tuple[int, Mapped] | None:
         free = [(i, s) for i, s in enumerate(self._segments) if _is_free(s)]
@@ -195,10 +195,12 @@ def _grow(segment: Mapped, need: int) -> bool:
     return True
 
 
-def _write(segment: Mapped, todo: list[tuple[int, memoryview]]) -> None:
+def _write(segment: Mapped, todo: list[tuple[int, memoryview]], gone: Callable[[], bool]) -> None:
     data, words = segment.data, segment.words
     for offset, view in todo:
         for start in range(0, view.nbytes, _CHUNK):
+            if gone():
+                return  # who ends a worker need not wait for the rest
             piece = view[start : start + _CHUNK]
             data[offset + start : offset + start + piece.nbytes] = piece
             fence()
