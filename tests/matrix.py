@@ -121,10 +121,11 @@ MOMENTS = {
     "encode": "the result is pickled for `fetch=True`",
     "stream": "the third item of a generator is made",
     "callback": "a call made by a callback runs",
+    "transfer": "a thread of the worker runs, and 100 MB are on their way to the kernel",
     "idle": "a thread of the worker runs, and no call",
     "control": "a destructor runs for a release, beside a call",
 }
-UNHEARD = ("idle", "control")
+UNHEARD = ("transfer", "idle", "control")
 """Moments at which nobody waits for what the code raises."""
 OTHERWISE: dict[tuple[str, str], Outcome] = {
     # What a pickle of the result raises is the reason why that cannot travel.

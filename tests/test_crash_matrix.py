@@ -23,9 +23,11 @@ from bridge_ext import CallTimeoutError, RemoteError, SessionLostError, WorkerDi
 
 LIMIT = 600 << 20
 """Bytes a worker may have where it shall run out of them."""
+LARGE = 100_000_000
+"""Bytes of what is on its way."""
 TIMEOUT = 0.3
 """Seconds until a call that hangs is given up; the grace comes on top."""
-TOLD = 5.0
+TOLD = 9.0
 """Seconds in which every fault must have been told of."""
 
 
@@ -40,6 +42,7 @@ class Case:
             self.held = [bridge.put([1]), bridge.put({2})]
         self.held.append(bridge.put([3]))
         self.sessions = {"named", bridge.current_session()}
+        self.ids = {bridge.info(ref).id for ref in self.held}
         self.pid = bridge.call("os.getpid")
         self.heard = []
         """What the code of a callback was told."""
@@ -80,6 +83,16 @@ class Case:
         except (WorkerDiedError, CallTimeoutError) as error:
             self.heard.append(error)
             raise
+
+    def transfer(self):
+        array = self.bridge.call("numpy.ones", LARGE, "u1")
+        self.extra = (1,)
+        self.bridge.call("striking.later", *self.strike, self.gate)
+        striking.touch(self.gate)
+        heard = False
+        while not heard:  # and once more after the fault, if no call is told of it
+            heard = os.path.exists(self.ready) and isinstance(self.expected, matrix.Passed)
+            self.bridge.fetch(array)
 
     def idle(self):
         """Nobody is told until the next call, if it is told at all."""
@@ -152,6 +165,7 @@ NAMES = {
     "encode": "striking.identity",
     "stream": "next(<ref generator",
     "callback": "striking.ask",
+    "transfer": "fetch",
     "idle": "striking.identity",
     "control": "striking.be_busy",
 }
@@ -214,6 +228,7 @@ def check_lost(case):
     assert bridge.status().incarnation == 2
     with bridge.session("named"):
         fresh = [bridge.put(["fresh", n]) for n in range(8)]
+    assert not {bridge.info(ref).id for ref in fresh} & case.ids
     for _ in range(2):
         for ref in case.held:
             with pytest.raises(SessionLostError, match="lost") as caught:

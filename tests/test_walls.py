@@ -22,7 +22,13 @@ from hypothesis import strategies as st
 from test_backends import Books, Gate, InThread, argument, config, named, open_books, opened
 
 import bridge_ext
-from bridge_ext import EncodeError, ProtocolError, RemoteError, WorkerDiedError
+from bridge_ext import (
+    CallTimeoutError,
+    EncodeError,
+    ProtocolError,
+    RemoteError,
+    WorkerDiedError,
+)
 from bridge_ext.kernel.backends.base import Backend, Deadline, Death, Died
 from bridge_ext.kernel.backends.local import LocalConnection
 from bridge_ext.kernel.wire import limits
@@ -958,6 +964,10 @@ def test_a_buffer_that_is_never_written_is_not_waited_for(fake, fooled, monkeypa
     error = (WorkerDiedError, "exited with code 5") if end else (EncodeError, "does not go on")
     with pytest.raises(error[0], match=error[1]):
         fooled.fetch(ref, copy=copy)
+    if not end:
+        with pytest.raises(CallTimeoutError) as caught:
+            fooled.options(timeout=10, kill=True).fetch(ref, copy=copy)
+        assert caught.value.ended
     recovers(fake, fooled)
 
 

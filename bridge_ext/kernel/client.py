@@ -222,7 +222,8 @@ class Client(Raising, Supervisor):
         try:
             if call.fetched is True:
                 reply = exchange(call, incarnation.outgoing, deadline, as_it_came)
-                return fetched(reply, incarnation, view=call.view)
+                kill = options.kill is True and options.timeout is not None
+                return fetched(reply, incarnation, view=call.view, kill=kill)
             return exchange(call, incarnation.outgoing, deadline, incarnation.open)
         except (ProtocolError, TimedOut, Busy, Interrupted) as stop:
             raise self.stopped(stop, call, options, incarnation) from None

@@ -5,30 +5,34 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from .backends.base import Death, Died
+from .backends.base import Death, Died, TimedOut
 from .errors import EncodeError
 from .replies import checked
 from .wire.loading import Loading, plain
 from .wire.marks import Ext
 from .wire.opening import Unpickler
-from .wire.shared import Torn, copied, viewed
+from .wire.shared import Stalled, Torn, copied, viewed
 
 if TYPE_CHECKING:
     from .backends.base import Reply
     from .incarnation import Incarnation
 
 
-def fetched(reply: Reply, incarnation: Incarnation, *, view: bool = False) -> list[Any]:
+def fetched(
+    reply: Reply, incarnation: Incarnation, *, view: bool = False, kill: bool = False
+) -> list[Any]:
     """The body of a reply whose value was fetched; it may hold refs too.
 
     Args:
         reply: as it came; its buffers are used up.
         incarnation: whose reply it is.
         view: whether its large buffers are read where they are, and cannot be written to.
+        kill: whether the worker may be ended if it does not go on with them.
 
     Raises:
         EncodeError: this process cannot rebuild the object.
         Died: the worker died before all of it was there.
+        TimedOut: with `kill`, it does not go on.
     """
 
     def unpickle(data: bytes) -> Any:
@@ -36,8 +40,11 @@ def fetched(reply: Reply, incarnation: Incarnation, *, view: bool = False) -> li
         try:
             buffers = (viewed if view else copied)(reply.buffers, first)
             return Unpickler(io.BytesIO(stream), buffers=buffers).load()
-        except Torn:
-            raise
+        except (Torn, Stalled) as error:
+            if kill or type(error) is Torn:
+                raise
+            why = f"{error}; wait for it, or end the worker with bridge.restart()"
+            raise EncodeError("The result", "a copy", why) from None
         except Exception as error:  # the object's own code runs here
             why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
             raise EncodeError("The result", "a copy", why) from error
@@ -46,5 +53,7 @@ def fetched(reply: Reply, incarnation: Incarnation, *, view: bool = False) -> li
         return checked(Loading({**incarnation.hooks, Ext.PICKLE: unpickle}).load(reply.body))
     except Torn:
         raise Died(incarnation.connection.death or Death("has died")) from None
+    except Stalled:
+        raise TimedOut(stopped=False) from None
     finally:
         reply.buffers.clear()  # a traceback would keep what was not opened

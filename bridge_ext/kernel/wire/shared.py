@@ -24,6 +24,10 @@ _LOOK = 0.01
 """Seconds that one look for more counts at most: while both sides are stopped, no time passes."""
 
 
+class Stalled(ConnectionResetError):
+    """The writer of a buffer lives and does not go on."""
+
+
 class Torn(ConnectionResetError):
     """The writer of a buffer has died before all of it was there."""
 
@@ -117,7 +121,7 @@ class Shared:
 
         Raises:
             Torn: the writer has died.
-            ConnectionResetError: it does not go on.
+            Stalled: it does not go on.
             ProtocolError: it was opened before.
         """
         self._check()
@@ -138,7 +142,7 @@ class Shared:
         """The buffer itself, to be read; the segment is taken until nobody holds any part of it.
 
         Raises:
-            Torn, ConnectionResetError, ProtocolError: as `copied`.
+            Torn, Stalled, ProtocolError: as `copied`.
         """
         lease = self._check()
         try:
@@ -170,7 +174,7 @@ class Shared:
             if self._gone():
                 raise Torn("the other side died in the middle of a buffer")
             if waited > _STALLED:
-                raise ConnectionResetError("the other side does not go on with a buffer")
+                raise Stalled("the other side does not go on with a buffer")
             os.sched_yield()
 
 
