@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+import textwrap
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "ARCHITECTURE.md"
 MEASURED = TESTS / "matrix.json"
 ARTIFACTS = TESTS.parent / ".artifacts"
+WIDTH = 108
 HEADING = "### What was broken, and what became of it\n"
 
 # --- The end of a kernel ----------------------------------------------------------------------
@@ -181,7 +183,13 @@ def _kill_table(measured):
         ended, gone, bare = zip(*cells, strict=True)
         ratio = "" if None in bare else f"{statistics.median(map(_ratio, ended, bare)):.2f}"
         rows.append([end, str(len(cells)), _seconds(ended), ratio, _seconds(gone)])
-    head = ["end", "cells", "until it ended, s", "without us, ratio", "then until all was gone, s"]
+    head = [
+        "end",
+        "cells",
+        "until it ended, s",
+        "to without us",
+        "then until nothing of ours was left, s",
+    ]
     return _table(head, rows)
 
 
@@ -199,23 +207,32 @@ def _crash_table(measured):
     return _table(["", *MOMENTS, "until told, s"], rows)
 
 
+KILLED = """\
+Each end of a kernel in each state of its worker ({states}). "Without us" is the same kernel
+that never loaded the extension and is idle or in `time.sleep`. A shell that is busy with what
+no interrupt stops (GIL, stopped) ends at Jupyter's SIGTERM, after 2.5 s, as with such code of
+its own; and where 1 GB is on its way, its pages are given back. Nothing of ours means: no
+process, none of their pipes, sockets and shared memory in any other process, no file. Times are
+median / max of the states, of one run (`make torture`) on a machine with two busy cores."""
+CRASHED = """\
+Each fault at each moment ({moments}). *died*: one WorkerDiedError that names the signal or the
+code, the call and what was lost, or with no call in flight a SessionLostError for each use of
+an old ref; *ended*: one CallTimeoutError of `options(timeout=1, kill=True)`; *raised*: the
+error itself, and nothing is lost; *passed*: Python only prints what is raised there. After each
+of them the next call runs, old refs are lost for ever, and another bridge has noticed nothing."""
+
+
 def page(measured):
     """What ARCHITECTURE.md says of the matrices."""
     states = "; ".join(f"*{name}*: {what}" for name, what in STATES.items())
     moments = "; ".join(f"*{name}*: {what}" for name, what in MOMENTS.items())
-    return "\n\n".join(
-        [
-            f"Each end of a kernel in each state of its worker ({states}). Times are median / max "
-            "of one run of all cells on a machine with two cores.",
-            _kill_table(measured["kill"]),
-            f"Each fault at each moment ({moments}). *died*: one WorkerDiedError that names the "
-            "signal or the code, the call and what was lost, or with no call in flight one "
-            "SessionLostError for each use of an old ref; *ended*: one CallTimeoutError of "
-            "`options(timeout=0.3, kill=True)`; *raised*: the error itself, and nothing is lost; "
-            "*passed*: Python only prints what is raised there.",
-            _crash_table(measured["crash"]),
-        ]
-    )
+    parts = [
+        textwrap.fill(KILLED.format(states=states), WIDTH),
+        _kill_table(measured["kill"]),
+        textwrap.fill(CRASHED.format(moments=moments), WIDTH),
+        _crash_table(measured["crash"]),
+    ]
+    return "\n\n".join(parts)
 
 
 def section(text):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 from conftest import eventually
@@ -36,8 +37,7 @@ class ServedKernel(Kernel):
         )
         self._pid = None
         try:
-            url = eventually(self._address, "the address of the server", PATIENCE)
-            self._connect(self._ask_for_a_kernel(url))
+            self._connect(eventually(self._ask_for_a_kernel, "a kernel of the server", PATIENCE))
         except BaseException:
             self.close()
             raise
@@ -49,11 +49,19 @@ class ServedKernel(Kernel):
                 return json.loads(file.read_text())["url"]
         return None
 
-    def _ask_for_a_kernel(self, url):
+    def _ask_for_a_kernel(self):
+        url = self._address()
+        if url is None:
+            return None
         headers = {"Authorization": f"token {TOKEN}"}
         request = urllib.request.Request(f"{url}api/kernels", b"{}", headers)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
-            return json.loads(reply.read())["id"]
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                return json.loads(reply.read())["id"]
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError):
+                return None  # it says where it will listen before it does
+            raise
 
     def _connect(self, kernel_id):
         file = self._runtime / f"kernel-{kernel_id}.json"

@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import matrix
@@ -25,7 +26,7 @@ LIMIT = 600 << 20
 """Bytes a worker may have where it shall run out of them."""
 LARGE = 100_000_000
 """Bytes of what is on its way."""
-TIMEOUT = 0.3
+TIMEOUT = 1.0
 """Seconds until a call that hangs is given up; the grace comes on top."""
 TOLD = 9.0
 """Seconds in which every fault must have been told of."""
@@ -54,27 +55,33 @@ class Case:
         return self.fault, self.ready
 
     def decode(self):
-        return self.bridge.call("striking.identity", striking.Bomb(*self.strike))
+        with self.patience():
+            return self.bridge.call("striking.identity", striking.Bomb(*self.strike))
 
     def import_(self):
         (self.folder / "strikes.py").write_text(f"import striking\nstriking.strike{self.strike}\n")
-        return self.bridge.call("strikes.f")
+        with self.patience():
+            return self.bridge.call("strikes.f")
 
     def call(self):
-        return self.bridge.call("striking.strike", *self.strike)
+        with self.patience():
+            return self.bridge.call("striking.strike", *self.strike)
 
     def encode(self):
         dud = self.bridge.new("striking.Dud", *self.strike)
         self.extra = (1,)
-        return self.bridge.options(fetch=True).call("striking.identity", dud)
+        with self.patience():
+            return self.bridge.options(fetch=True).call("striking.identity", dud)
 
     def stream(self):
         stream = self.bridge.stream("striking.items", *self.strike)
         self.extra = (1,)
-        return list(stream)
+        with self.patience():
+            return list(stream)
 
     def callback(self):
-        return self.bridge.call("striking.ask", self.bridge.callback(self.called_back))
+        with self.patience():
+            return self.bridge.call("striking.ask", self.bridge.callback(self.called_back))
 
     def called_back(self):
         """What the call within is told is told to the code of the callback alone."""
@@ -90,9 +97,10 @@ class Case:
         self.bridge.call("striking.later", *self.strike, self.gate)
         striking.touch(self.gate)
         heard = False
-        while not heard:  # and once more after the fault, if no call is told of it
-            heard = os.path.exists(self.ready) and isinstance(self.expected, matrix.Passed)
-            self.bridge.fetch(array)
+        with self.patience():
+            while not heard:  # and once more after the fault, if no call is told of it
+                heard = os.path.exists(self.ready) and isinstance(self.expected, matrix.Passed)
+                self.bridge.fetch(array)
 
     def idle(self):
         """Nobody is told until the next call, if it is told at all."""
@@ -103,7 +111,8 @@ class Case:
             if isinstance(self.expected, matrix.Died):
                 wait("named")
                 return None
-        return self.bridge.call("striking.identity", 5)
+        with self.patience():
+            return self.bridge.call("striking.identity", 5)
 
     def control(self):
         """The control thread frees what is released beside a call."""
@@ -135,7 +144,7 @@ class Case:
     def run(self):
         """Bring it about; the error that the caller gets, and what the call was."""
         act = getattr(self, {"import": "import_"}.get(self.moment, self.moment))
-        with killed_when(self.ready, self.pid, self.fault == "out of memory"), self.patience():
+        with killed_when(self.ready, self.pid, self.fault == "out of memory"):
             try:
                 act()
             except Exception as error:
@@ -304,6 +313,20 @@ def measured():
     yield found
     if len(found) == len(matrix.FAULTS) * len(matrix.MOMENTS):
         matrix.keep("crash", found)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(matrix.STATES, matrix.SHORT_ENDS), (matrix.FAULTS, matrix.MOMENTS)],
+    ids=["kill", "crash"],
+)
+def test_the_short_form_has_each_row_and_each_column_twice(rows, columns):
+    cells = matrix.some(rows, columns)
+    assert len(set(cells)) == len(cells)
+    for part, names in enumerate((rows, columns)):
+        count = Counter(cell[part] for cell in cells)
+        assert count.keys() == set(names)
+        assert min(count.values()) >= 2
 
 
 @pytest.mark.parametrize(("fault", "moment"), matrix.some(matrix.FAULTS, matrix.MOMENTS))

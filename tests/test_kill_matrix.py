@@ -26,6 +26,8 @@ from kernels import Kernel, gone
 from remains import MARK, Exits, Remains, marked, open_files
 from served import ServedKernel
 
+REACHED = 40.0
+"""Seconds that a state may take to come about: the first trip of 1 GB touches all its pages."""
 ENDED = 15.0
 """Seconds that a kernel may take to end; jupyter_client kills it before."""
 SMALL, LARGE = 100_000_000, 1_000_000_000
@@ -120,7 +122,7 @@ class Subject:
         definition, call = occupying(code, within)
         self.kernel.run(definition)
         cell = self.kernel.send(call)
-        eventually(ready, "the state")
+        eventually(ready, "the state", REACHED)
         return cell
 
 
