@@ -210,8 +210,8 @@ def _crash_table(measured):
 KILLED = """\
 Each end of a kernel in each state of its worker ({states}). "Without us" is the same kernel
 that never loaded the extension and is idle or in `time.sleep`. A shell that is busy with what
-no interrupt stops (GIL, stopped) ends at Jupyter's SIGTERM, after 2.5 s, as with such code of
-its own; and where 1 GB is on its way, its pages are given back. Nothing of ours means: no
+no interrupt stops (GIL, stopped) ends at Jupyter's SIGTERM, after 2.5 s; and where 1 GB is on
+its way, its pages are given back. Nothing of ours means: no
 process, none of their pipes, sockets and shared memory in any other process, no file. Times are
 median / max of the states, of one run (`make torture`) on a machine with two busy cores."""
 CRASHED = """\

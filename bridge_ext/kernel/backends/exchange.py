@@ -64,10 +64,20 @@ class Exchange:
             self._poll.register(fd, select.POLLIN)
         self._next_tick = 0.0
 
+    def say_goodbye(self) -> bool:
+        """Ask the worker to end; False if a call is in flight, which it would run to its end."""
+        if self.board.pending:
+            return False
+        with self._channel.send_lock:
+            idle = not self.board.pending
+            if idle:
+                self.sender.post(Kind.GOODBYE, pack([0, None]))
+        return idle
+
     def close(self) -> bool:
         """Let go of the channel, if the worker is dead and no call is at it; whether that is so."""
         with self._channel.send_lock:
-            if not self.dead or not self.board.close():
+            if self._host.death is None or not self.board.close():
                 return False
             detach(self._channel)
         return True

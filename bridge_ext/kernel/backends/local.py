@@ -310,12 +310,7 @@ class LocalConnection(Connection):
         self._bury()
 
     def close(self, grace: float) -> None:
-        if self.death is None and self.in_flight == 0 and grace > 0:
-            with self._data.send_lock:
-                if self.in_flight:
-                    grace = 0.0  # a call came first, and would be run to its end
-                else:
-                    self._exchange.sender.post(Kind.GOODBYE, pack([0, None]))
+        if self.death is None and grace > 0 and self._exchange.say_goodbye():
             self._process.wait(NEVER, grace)
         self.kill()
 
