@@ -24,7 +24,7 @@ from bridge_ext.kernel.wire.channel import Channel
 from bridge_ext.kernel.wire.framing import Kind, Placed, build
 from bridge_ext.kernel.wire.mapped import FREE, PAGE, WRITTEN
 from bridge_ext.kernel.wire.segments import FROM_WORKER, LEAST, TO_WORKER, attach, create, detach
-from bridge_ext.kernel.wire.shared import Shared, Torn, copied, viewed
+from bridge_ext.kernel.wire.shared import Shared, Stalled, Torn, copied, viewed
 
 MIB = 1 << 20
 
@@ -455,7 +455,7 @@ def test_a_writer_that_does_not_go_on_is_given_up(pair, monkeypatch, opened):
     buffers = midway(pair, monkeypatch)
     with pytest.raises(ConnectionResetError, match="does not go on") as caught:
         next(opened(buffers))
-    assert type(caught.value) is ConnectionResetError
+    assert type(caught.value) is Stalled
     assert sum(pair.taken()) == 1
     buffers.clear()
     assert not any(pair.taken()), "though the traceback is still there"

@@ -328,10 +328,7 @@ class Connection(ABC):
 
     @abstractmethod
     def free(self) -> bool:
-        """Give the descriptors back once the worker is dead and no call needs them; whether it is.
-
-        A call whose callback runs needs none: it is told of the death as it comes back.
-        """
+        """Give the descriptors back once the worker is dead and no call needs them; whether so."""
 
     @abstractmethod
     def abandon(self) -> None:
