@@ -6,8 +6,9 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from .backends.base import Death, Died, TimedOut
-from .errors import EncodeError
+from .errors import EncodeError, ProtocolError
 from .replies import checked
+from .wire.arrays import open_array
 from .wire.loading import Loading, plain
 from .wire.marks import Ext
 from .wire.opening import Unpickler
@@ -41,19 +42,39 @@ def fetched(
             buffers = (viewed if view else copied)(reply.buffers, first)
             return Unpickler(io.BytesIO(stream), buffers=buffers).load()
         except (Torn, Stalled) as error:
-            if kill or type(error) is Torn:
-                raise
-            why = f"{error}; wait for it, or end the worker with bridge.restart()"
-            raise EncodeError("The result", "a copy", why) from None
+            raise _stopped(error, kill) from None
         except Exception as error:  # the object's own code runs here
-            why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
-            raise EncodeError("The result", "a copy", why) from error
+            raise _unfit(error) from error
 
+    def array(data: bytes) -> Any:
+        try:
+            return open_array(data, reply.buffers, view=view)
+        except (Torn, Stalled) as error:
+            raise _stopped(error, kill) from None
+        except ProtocolError:
+            raise
+        except Exception as error:
+            raise _unfit(error) from error
+
+    hooks = {**incarnation.hooks, Ext.PICKLE: unpickle, Ext.ARRAY: array}
     try:
-        return checked(Loading({**incarnation.hooks, Ext.PICKLE: unpickle}).load(reply.body))
+        return checked(Loading(hooks).load(reply.body))
     except Torn:
         raise Died(incarnation.connection.death or Death("has died")) from None
     except Stalled:
         raise TimedOut(stopped=False) from None
     finally:
         reply.buffers.clear()  # a traceback would keep what was not opened
+
+
+def _stopped(error: Torn | Stalled, kill: bool) -> Exception:
+    """What to raise for a buffer of which not all has come."""
+    if kill or isinstance(error, Torn):
+        return error
+    why = f"{error}; wait for it, or end the worker with bridge.restart()"
+    return EncodeError("The result", "a copy", why)
+
+
+def _unfit(error: Exception) -> EncodeError:
+    why = f"it cannot be rebuilt here ({type(error).__name__}: {error}); keep it as a ref"
+    return EncodeError("The result", "a copy", why)

@@ -90,7 +90,7 @@ class Incarnation:
 
     def drop(self, reply: Reply) -> None:
         """Give back the refs of a reply that nobody wants; a copy in it is not opened."""
-        Loading({**self.hooks, Ext.PICKLE: len}).load(reply.body)
+        Loading({**self.hooks, Ext.PICKLE: len, Ext.ARRAY: len}).load(reply.body)
 
     def take_types(self, records: list[Any]) -> None:
         """Make the handle classes of the types that a reply brought."""

@@ -14,6 +14,7 @@ from .callbacks import Callback
 from .errors import BridgeError, EncodeError, InvalidRefError
 from .handles import Module, ModuleFunction, Ref
 from .resolution import check_argument
+from .wire.arrays import is_array, pack_array
 from .wire.codec import Lowering, TooLarge, pack
 from .wire.culprits import locate
 from .wire.limits import MAX_BODY, MAX_DEPTH
@@ -82,6 +83,10 @@ class Outbound:
         return call_part(lowered, named)
 
     def _one(self, x: Any, where: str) -> Any:
+        if is_array(x):
+            made = self._array(x, where)
+            if made is not None:
+                return made
         try:
             return Lowering(self._leaf, self._deep, MAX_BODY).lower(x)
         except _NeedsPickle:
@@ -96,6 +101,16 @@ class Outbound:
         except _TooDeep:
             why = f"it is nested deeper than {MAX_DEPTH}; flatten it"
             raise EncodeError(where, type(x).__name__, why) from None
+
+    def _array(self, x: Any, where: str) -> Any:
+        try:
+            made = pack_array(x, len(self.buffers))
+        except MemoryError as error:
+            raise EncodeError(where, "ndarray", f"{type(error).__name__}: {error}") from error
+        if made is None:
+            return None
+        self.buffers += made[1]
+        return made[0]
 
     def _leaf(self, x: Any) -> Any:
         if isinstance(x, Ref):

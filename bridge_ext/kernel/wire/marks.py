@@ -35,6 +35,8 @@ class Ext:
     """kernel to worker: a module handle as an argument; worker to kernel: a module result."""
     CALLBACK = 12
     """kernel to worker: a function that runs in the kernel."""
+    ARRAY = 13
+    """A plain numpy array by value; the kernel makes one only when asked to fetch."""
 
 
 class Mark:

@@ -10,6 +10,7 @@ from ..errors import (
     RefNotFoundError,
     SessionMismatchError,
 )
+from ..wire.arrays import open_array
 from ..wire.codec import pack
 from ..wire.loading import Loading, plain
 from ..wire.marks import Ext
@@ -46,6 +47,15 @@ class Pickled:
         self.data, self.first, self.refs = data, first, refs
 
 
+class ArrayArgument:
+    """An argument that is an array; it is made only after the walls were checked."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
 class ModuleArgument:
     """An argument that is a module; it is imported only after the walls were checked."""
 
@@ -69,6 +79,7 @@ class Inbox:
             {
                 Ext.REF_ARG: self._ref_arg,
                 Ext.PICKLE: self._pickle,
+                Ext.ARRAY: self._array,
                 Ext.MODULE: self._module,
                 Ext.CALLBACK: self._callback,
             }
@@ -143,6 +154,9 @@ class Inbox:
         if type(x) is Pickled:
             self._closed -= 1
             return open_pickle(x, buffers, self._persistent)
+        if type(x) is ArrayArgument:
+            self._closed -= 1
+            return open_array(x.data, buffers)
         return self._with_modules(x) if self._closed else x
 
     def _with_modules(self, x: Any) -> Any:
@@ -192,6 +206,10 @@ class Inbox:
         for ref in pickled.refs:
             self._ref_arg(pack(ref))
         return pickled
+
+    def _array(self, data: bytes) -> ArrayArgument:
+        self.pickles += 1
+        return ArrayArgument(data)
 
     def _module(self, data: bytes) -> ModuleArgument:
         self.pickles += 1

@@ -6,6 +6,7 @@ import sys
 import types
 
 from ..errors import EncodeError
+from ..wire.arrays import is_array, pack_array
 from ..wire.codec import Lowering, TooLarge, pack
 from ..wire.culprits import locate
 from ..wire.limits import MAX_BODY
@@ -179,6 +180,9 @@ class Outbox:
 
     def copy(self, value: Any) -> tuple[bytes, list[Buffer]]:
         """The body of a reply that brings the value itself, pickled where it must be."""
+        made = self._array(value) if is_array(value) else None
+        if made is not None:
+            return pack([0, made[0]]), made[1]
         try:
             return pack([0, Lowering(_refuse, _refuse, MAX_BODY).lower(value)]), []
         except (_NotPlain, TooLarge, RecursionError):
@@ -192,6 +196,13 @@ class Outbox:
             raise EncodeError(where, _full_name(type(culprit)), why) from error
         packed = msgpack.ExtType(Ext.PICKLE, pack([data, self.first_buffer, []]))
         return pack([0, packed]), [b.raw() for b in buffers]
+
+    def _array(self, value: Any) -> tuple[Any, list[Buffer]] | None:
+        try:
+            return pack_array(value, self.first_buffer)
+        except MemoryError as error:
+            why = f"there is no room to put it in one piece ({error}); keep it as a ref"
+            raise EncodeError("The result", _full_name(type(value)), why) from error
 
 
 def _nothing(obj: Any) -> None:
