@@ -8,6 +8,7 @@ other to its owner, who may write to it, and keep it for ever.
 
 from __future__ import annotations
 
+import mmap
 import sys
 import threading
 import time
@@ -16,12 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Block = bytearray | mmap.mmap
+
 IDLE = 3.0
 """Seconds after which what was not used goes back to the system, here and in segments."""
 LEAST = 64 << 10
 """Bytes below which a block is not kept: the interpreter's allocator has those at hand."""
 MOST = 512 << 20
 """Bytes that a pool keeps for later, at most, if it is not told otherwise."""
+HUGE = 4 << 20
+"""Bytes from which a block is made of huge pages, where the system has them: a third of the time
+when they are touched first, and less of it later."""
 LOOSE = 1.25
 """How much larger than what is asked for a kept block may be."""
 
@@ -37,7 +43,7 @@ class Pool:
     def __init__(self) -> None:
         self.most = MOST
         self.begins: Callable[[], None] | None = None
-        self._blocks: list[tuple[bytearray, float]] = []
+        self._blocks: list[tuple[Block, float]] = []
         self.forked()
 
     def forked(self) -> None:
@@ -55,7 +61,7 @@ class Pool:
         with self._lock:
             block = self._free_block(size)
             if block is None:
-                block = bytearray(size)
+                block = _fresh(size)
             first = not self._blocks
             self._keep(block)
             view = memoryview(block)[:size]  # from here on it is exported, so it is not free
@@ -63,11 +69,11 @@ class Pool:
             self.begins()
         return view
 
-    def _free_block(self, size: int) -> bytearray | None:
+    def _free_block(self, size: int) -> Block | None:
         fitting = [b for b, _ in self._blocks if size <= len(b) <= size * LOOSE]
         return next((b for b in sorted(fitting, key=len) if _is_free(b)), None)
 
-    def _keep(self, block: bytearray) -> None:
+    def _keep(self, block: Block) -> None:
         """Keep a block, the last used last, and those used longest ago no more."""
         kept = [(b, used) for b, used in self._blocks if b is not block]
         kept.append((block, time.monotonic()))
@@ -95,10 +101,26 @@ class Pool:
             return sum(len(b) for b, used in before if used <= since)
 
 
-def _is_free(block: bytearray) -> bool:
-    """Whether nobody holds the block (as this frame, its caller's and the pool do), or a part."""
+def _fresh(size: int) -> Block:
+    if size >= HUGE:
+        try:
+            block = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            block.madvise(mmap.MADV_HUGEPAGE)
+            return block
+        except (OSError, AttributeError):  # there is no room, or there are no such pages
+            pass
+    return bytearray(size)
+
+
+def _is_free(block: Block) -> bool:
+    """Whether nobody holds the block (as this frame, its caller's and the pool do), or a part.
+
+    Whoever holds a part of a mapping refers to it.
+    """
     if sys.getrefcount(block) > _REFERENCES:
         return False
+    if isinstance(block, mmap.mmap):
+        return True
     try:
         block.pop()  # no bytes move; but no length may change while a part is exported
     except BufferError:
