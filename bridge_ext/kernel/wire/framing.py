@@ -44,6 +44,9 @@ _unpack_rest = Struct("<3xBIQI").unpack_from
 PLACE = Struct("<IQ")
 _ELSEWHERE = 1 << 63
 
+_JOINED = 64 << 10
+"""Bytes of a frame up to which its pieces are sent as one: each call of the system wakes the
+reader, and copying so little costs less."""
 Buffer = bytes | bytearray | memoryview
 pool = Pool()
 """Where the parts of large frames are received."""
@@ -121,7 +124,10 @@ def build(
             lengths += LENGTH.pack(view.nbytes)
             views.append(view)
     header = _pack(MAGIC, limits.PROTOCOL_VERSION, kind, len(head), len(body), len(views))
-    return [header + lengths + head, body, *views]
+    pieces = [header + lengths + head, body, *views]
+    if sum(map(len, pieces)) <= _JOINED:
+        return [b"".join(pieces)]
+    return pieces
 
 
 def check_limits(head: bytes, body: bytes, buffers: Sequence[Buffer | Placed]) -> None:
