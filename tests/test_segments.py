@@ -415,7 +415,7 @@ def test_it_is_read_while_it_is_written(pair, monkeypatch, opened):
     frame, came = pair.kernel.read(), []
     reader = threading.Thread(target=lambda: came.extend(bytes(b) for b in opened(frame.buffers)))
     reader.start()
-    for _ in range(10):
+    for _ in range(20):
         reader.join(0.005)
         assert reader.is_alive() or len(turns) > 5
         go.release()
