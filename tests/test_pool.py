@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import pickle
 import random
@@ -12,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from bridge_ext.kernel.wire.pool import LEAST, LOOSE, Pool
+from bridge_ext.kernel.wire.pool import HUGE, LEAST, LOOSE, Pool
 
 SIZE = 4 * LEAST
 
@@ -27,7 +28,7 @@ def where(pool, size=SIZE):
 
 
 # ---------------------------------------------------------------- sizes
-@pytest.mark.parametrize("size", [0, 1, LEAST - 1, LEAST, LEAST + 1, SIZE, 5_000_003])
+@pytest.mark.parametrize("size", [0, 1, LEAST - 1, LEAST, LEAST + 1, SIZE, HUGE, 5_000_003])
 def test_memory_is_exactly_as_large_as_asked_for_and_writable(size):
     pool = Pool()
     for _ in range(3):
@@ -124,19 +125,32 @@ HOLDERS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("size", [SIZE, HUGE])
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_a_block_is_given_again_only_when_nobody_holds_any_part_of_it(holder):
+def test_a_block_is_given_again_only_when_nobody_holds_any_part_of_it(holder, size):
     pool = Pool()
-    view = pool.take(SIZE)
+    view = pool.take(size)
+    assert (type(view.obj) is mmap.mmap) is (size == HUGE)
     place = address(view)
     held = HOLDERS[holder](view)
     del view
-    others = [pool.take(SIZE) for _ in range(3)]
+    others = [pool.take(size) for _ in range(3)]
     assert place not in [address(other) for other in others]
     if holder == "a cycle":
         held.clear()
     del held, others
-    assert place in [address(view) for view in [pool.take(SIZE) for _ in range(4)]]
+    assert place in [address(view) for view in [pool.take(size) for _ in range(4)]]
+
+
+def test_a_large_block_is_other_memory_where_there_are_no_huge_pages(monkeypatch):
+    def refuse(*args):
+        raise OSError("no")
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    pool = Pool()
+    first = where(pool, HUGE)
+    assert where(pool, HUGE) == first
+    assert type(pool._blocks[0][0]) is bytearray
 
 
 def test_what_was_given_back_is_given_without_a_collection():

@@ -19,6 +19,7 @@ import pytest
 from conftest import DEADLINE, eventually
 from hypothesis import given
 from hypothesis import strategies as st
+from test_arrays import LIES, record
 from test_backends import Books, Gate, InThread, argument, config, named, open_books, opened
 
 import bridge_ext
@@ -453,6 +454,10 @@ def test_a_module_argument_that_is_not_there_says_so(walls):
 
 
 # ---------------------------------------------------------------- malformed payloads
+EMPTY = record("|u1", [0], False, False, None)
+"""An array without items; it may stand for an argument, and not within one."""
+
+
 def is_protocol_error(answer):
     assert answer[0] == 1, answer
     assert answer[1][1] == "ProtocolError", answer[1][1] + ": " + answer[1][4]
@@ -520,6 +525,14 @@ MALFORMED = {
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_a_malformed_payload_is_a_protocol_error_and_the_next_call_works(walls, kind):
     is_protocol_error(walls.books.send(MALFORMED[kind]))
+    works(walls)
+    assert walls.log == []
+
+
+@pytest.mark.parametrize("lie", [*LIES, None])
+def test_an_argument_that_is_no_array_is_a_protocol_error(walls, lie):
+    array = msgpack.ExtType(Ext.ARRAY, LIES[lie] if lie is not None else EMPTY)
+    is_protocol_error(note(walls, array if lie is not None else [array]))
     works(walls)
     assert walls.log == []
 
@@ -968,6 +981,25 @@ def test_a_buffer_that_is_never_written_is_not_waited_for(fake, fooled, monkeypa
         with pytest.raises(CallTimeoutError) as caught:
             fooled.options(timeout=10, kill=True).fetch(ref, copy=copy)
         assert caught.value.ended
+    recovers(fake, fooled)
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_array_that_lies_ends_the_worker(fake, fooled, lie):
+    array = msgpack.ExtType(Ext.ARRAY, LIES[lie])
+    fake.answer = lambda call_id, payload: reply(call_id, [0, array], None, [bytes(40)])
+    with pytest.raises(ProtocolError), fooled.options(fetch=True):
+        fooled.call("math.sqrt", 4)
+    recovers(fake, fooled)
+    assert fooled.status().incarnation == 2
+
+
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x]])
+def test_an_array_that_was_not_asked_for_is_not_made(fake, fooled, wrap):
+    array = msgpack.ExtType(Ext.ARRAY, EMPTY)
+    fake.answer = lambda call_id, payload: reply(call_id, [0, wrap(array)])
+    with pytest.raises(ProtocolError, match="extension type 13 is not allowed"):
+        fooled.call("math.sqrt", 4)
     recovers(fake, fooled)
 
 

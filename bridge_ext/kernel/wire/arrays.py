@@ -29,9 +29,12 @@ INLINE = 32 << 10
 """Bytes up to which the data stands in the body: one call of the system sends such a frame, and
 a few copies of so little cost less than a second one."""
 _KINDS = frozenset("biufcmMSUV")
+_OWN = range(24)
+"""The numbers of numpy's own types; what others add to it may say that it is one of the kinds."""
+_NUMBERS = (int, type(None))
 _TIMES = frozenset("mM")
 """Whose arrays can be written to after a pickle, whatever they were."""
-_DTYPE = re.compile(r"[<>|][biufcmMSUV]\d{1,10}(\[\d*[a-zA-Zμ]{1,7}(/\d+)?\])?")
+_DTYPE = re.compile(r"[<>|][biufcmMSUV][1-9]\d{0,9}(\[\d*[a-zA-Zμ]{1,7}(/\d+)?\])?")
 
 
 def is_array(x: Any) -> bool:
@@ -54,9 +57,7 @@ def pack_array(array: Any, number: int) -> tuple[Any, list[Buffer]] | None:
         MemoryError: its data does not lie in one piece, and there is no room to put it together.
     """
     dtype, flags = array.dtype, array.flags
-    if dtype.kind not in _KINDS or dtype.isbuiltin != 1 or dtype.metadata is not None:
-        return None
-    if not dtype.itemsize or not (flags.forc or _has_no_order(array)):
+    if not _is_plain(dtype) or not (flags.forc or _has_no_order(array)):
         return None
     fortran = flags.fnc
     frozen = flags.forc and not flags.writeable and dtype.kind not in _TIMES
@@ -68,6 +69,18 @@ def pack_array(array: Any, number: int) -> tuple[Any, list[Buffer]] | None:
     whole = array if flags.forc else _contiguous(array)
     data = whole.reshape(-1, order="A").view("u1").data
     return msgpack.ExtType(Ext.ARRAY, head), [data]
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether its name says all of a dtype."""
+    return (
+        dtype.kind in _KINDS
+        and dtype.num in _OWN
+        and dtype.names is None
+        and dtype.isnative  # some pickles of others change their order of bytes, and some do not
+        and dtype.metadata is None
+        and dtype.itemsize > 0
+    )
 
 
 def _has_no_order(array: Any) -> bool:
@@ -107,7 +120,8 @@ def open_array(data: bytes, buffers: list[Any], *, view: bool = False) -> Any:
 def _opened(numpy: Any, data: bytes, buffers: list[Any], view: bool) -> Any:
     end = 2 + int.from_bytes(data[:2], "little")
     name, shape, fortran, frozen, number = plain.load(data[2:end])
-    if not _DTYPE.fullmatch(name) or any(type(n) is not int or n < 0 for n in shape):
+    whole_numbers = all(type(n) is int and n >= 0 for n in shape)
+    if not whole_numbers or not _DTYPE.fullmatch(name) or type(number) not in _NUMBERS:
         raise ProtocolError(f"{name!r:.80} of shape {shape!r:.200} is no plain array")
     dtype = numpy.dtype(name)
     if number is None:

@@ -119,7 +119,7 @@ def _is_free(block: Block) -> bool:
     """
     if sys.getrefcount(block) > _REFERENCES:
         return False
-    if isinstance(block, mmap.mmap):
+    if not isinstance(block, bytearray):
         return True
     try:
         block.pop()  # no bytes move; but no length may change while a part is exported
