@@ -337,6 +337,27 @@ def test_memory_that_went_back_is_asked_for_before_it_is_written(pair, monkeypat
     assert pair.memory() < 3 * MIB, "no more than is needed"
 
 
+@pytest.mark.parametrize("most", [0, 1000, MIB, None])
+def test_new_memory_is_written_whole_however_little_the_system_writes(pair, monkeypatch, most):
+    """None: it refuses. What is not new is not asked of it."""
+    real, asked = os.pwrite, []
+
+    def pwrite(fd, data, offset):
+        asked.append(offset)
+        if most is None:
+            raise OSError(errno.EFBIG, "no")
+        return real(fd, data[:most], offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    for n in range(2):
+        data = some(3 * MIB + 5, n)
+        assert bytes(next(copied(pair.over(data, back=True)))) == data
+        assert len(asked) == len(range(0, 3 * MIB + 5, segments._CHUNK)), "only while it is new"
+    segments.trim(pair.worker, 0.0)
+    assert bytes(next(copied(pair.over(some(3 * MIB, 7), back=True)))) == some(3 * MIB, 7)
+    assert len(asked) > len(range(0, 3 * MIB + 5, segments._CHUNK)), "it is new again"
+
+
 def test_what_is_taken_is_not_given_back_and_is_looked_at_again(pair, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr(segments.time, "monotonic", lambda: clock[0])

@@ -128,7 +128,8 @@ class WorkerInfo:
         rss: resident memory in bytes, where the system tells.
         calls: how many calls this incarnation has served.
         transport: how bytes cross: "socket, shared memory" (which large buffers go through),
-            "socket" where the system has no such memory, or "memory" within this process.
+            "socket" where the system has no such memory, or gave none when it was last asked, or
+            "memory" within this process.
         nbytes: bytes of all refs, shared memory counted once.
         rss_at_start: resident memory in bytes when it had started: the interpreter. What is in
             neither is modules, caches, and memory that was freed and not given back.

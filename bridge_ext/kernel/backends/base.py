@@ -231,7 +231,11 @@ class Connection(ABC):
     death: Death | None
     incarnation: int
     pid: int
-    transport: str
+
+    @property
+    @abstractmethod
+    def transport(self) -> str:
+        """How bytes cross, see `model.WorkerInfo`."""
 
     @abstractmethod
     def listen(

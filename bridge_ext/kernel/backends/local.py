@@ -16,7 +16,7 @@ from ..wire.codec import pack
 from ..wire.framing import Kind
 from ..wire.heads import ask_head
 from ..wire.pool import IDLE
-from ..wire.segments import attach, detach, trim
+from ..wire.segments import attach, detach, transport, trim
 from ..wire.spinning import Spin
 from . import interrupts
 from .base import (
@@ -81,6 +81,8 @@ class LocalBackend(Backend):
 class LocalConnection(Connection):
     """One worker process."""
 
+    transport = property(lambda self: transport(self._data))
+
     def __init__(self, incarnation: int, config: dict[str, Any], process: WorkerProcess) -> None:
         self.incarnation = incarnation
         self._process, self.pid = process, process.pid
@@ -89,7 +91,6 @@ class LocalConnection(Connection):
         self._answer: Answer | None = None
         spin = Spin(process.data, (process.out, process.err))
         self._data = Channel(process.data, spin)
-        self.transport = "socket, shared memory" if process.segments else "socket"
         attach(self._data, process.segments, ours=0, gone=lambda: self.death is not None)
         self._output = Output(process.out, process.err)
         self._control = ControlLine(Channel(process.control), self)

@@ -28,12 +28,14 @@ class Mapped:
 
     Attributes:
         backed: bytes from its beginning that have memory, so that no write to them can fail.
+        cold: whether that is new memory, which this mapping has no pages of yet.
         used: when it was last written to, on the monotonic clock; 0.0 if it is given back.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self.size = self.backed = 0
+        self.cold = False
         self.used = 0.0
         self.data = memoryview(b"")
         self._words: memoryview | None = None

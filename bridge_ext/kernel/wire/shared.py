@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from functools import partial
+from contextlib import suppress
+from functools import lru_cache, partial
 from itertools import count, islice
 from operator import setitem
 
@@ -64,7 +65,7 @@ class Incoming:
         leases = {number: _lease(self._segments[number]) for number in numbers}
         return [self._shared(b, leases) if type(b) is Placed else b for b in buffers]
 
-    def _shared(self, placed: Placed, leases: dict[int, _Lease]) -> Shared:
+    def _shared(self, placed: Placed, leases: dict[int, _Lease | None]) -> Shared:
         segment, end = self._segments[placed.segment], placed.offset + placed.nbytes
         if placed.offset < PAGE:
             raise ProtocolError(f"a buffer begins at {placed.offset}, before {PAGE:,}")
@@ -72,7 +73,8 @@ class Incoming:
             size = os.fstat(segment.fd).st_size
             if end > size:
                 raise ProtocolError(f"a buffer ends at {end:,} of a segment of {size:,} bytes")
-            segment.remap(size)
+            with suppress(OSError):  # who opens it is told that there was no room
+                segment.remap(size)
         return Shared(leases[placed.segment], segment, placed, self._gone)
 
 
@@ -89,13 +91,19 @@ os.register_at_fork(after_in_child=_alive.clear)
 _numbers = count()
 
 
-def _lease(segment: Mapped) -> _Lease:
+def _lease(segment: Mapped) -> _Lease | None:
     """A lease, at whose end the segment is free, and nothing is left here.
+
+    None if it cannot be mapped here: then it is free already.
 
     C functions alone do this. In a `__del__` an interrupt could be raised before its first line,
     and the segment would stay taken for ever.
     """
-    flag = segment.words.cast("B")[FREE : FREE + 1].cast("?")
+    try:
+        flag = segment.words.cast("B")[FREE : FREE + 1].cast("?")
+    except OSError:
+        os.pwrite(segment.fd, b"\1", FREE)
+        return None
     lease, number = _Lease(), next(_numbers)
     _alive[number] = (
         weakref.ref(lease, partial(setitem, flag, 0)),  # what is stored is whether this is true
@@ -107,19 +115,22 @@ def _lease(segment: Mapped) -> _Lease:
 class Shared:
     """A buffer in a segment; it is opened once, and then does not keep the segment any more."""
 
-    __slots__ = ("_data", "_gone", "_lease", "_placed", "_words")
+    __slots__ = ("_data", "_gone", "_lease", "_mapped", "_placed", "_words")
 
     def __init__(
-        self, lease: _Lease, segment: Mapped, placed: Placed, gone: Callable[[], bool]
+        self, lease: _Lease | None, segment: Mapped, placed: Placed, gone: Callable[[], bool]
     ) -> None:
-        self._lease: _Lease | None = lease
+        self._lease = lease
         self._placed, self._gone = placed, gone
-        self._data, self._words = segment.data, segment.words
+        self._mapped = lease is not None and placed.offset + placed.nbytes <= segment.size
+        if self._mapped:
+            self._data, self._words = segment.data, segment.words
 
     def copied(self) -> memoryview:
         """A copy in private memory, made while the writer may still be writing.
 
         Raises:
+            MemoryError: there is no room for it, or to map the segment.
             Torn: the writer has died.
             Stalled: it does not go on.
             ProtocolError: it was opened before.
@@ -142,7 +153,7 @@ class Shared:
         """The buffer itself, to be read; the segment is taken until nobody holds any part of it.
 
         Raises:
-            Torn, Stalled, ProtocolError: as `copied`.
+            MemoryError, Torn, Stalled, ProtocolError: as `copied`.
         """
         lease = self._check()
         try:
@@ -155,6 +166,9 @@ class Shared:
             self._lease = None
 
     def _check(self) -> _Lease:
+        if not self._mapped:
+            self._lease = None
+            raise MemoryError(f"no room to map {self._placed.nbytes:,} bytes of shared memory")
         if self._lease is None:
             raise ProtocolError("a buffer was opened twice")
         return self._lease
@@ -192,11 +206,17 @@ def viewed(buffers: list[Any], first: int = 0) -> Iterator[memoryview]:
 
 def _guarded(data: memoryview, offset: int, size: int, lease: _Lease) -> memoryview:
     """A view of memory whose holders hold the lease too, also if they hold a part of it."""
-    import ctypes
-
-    class Guard(ctypes.c_char * size):  # type: ignore[misc]  # a slice of a view refers to this
-        pass
-
-    guard = Guard.from_buffer(data, offset)
+    guard = _guard(size).from_buffer(data, offset)
     guard.lease = lease
     return memoryview(guard).cast("B").toreadonly()
+
+
+@lru_cache(maxsize=16)
+def _guard(size: int) -> Any:
+    """A class of memory of that size whose instances hold what a slice of a view refers to."""
+    import ctypes
+
+    class Guard(ctypes.c_char * size):  # type: ignore[misc]
+        pass
+
+    return Guard
