@@ -6,6 +6,7 @@ import _thread
 import mmap
 import os
 import sys
+from contextlib import suppress
 
 from ..errors import ProtocolError
 
@@ -19,6 +20,8 @@ MOST = 1 << 30
 """Bytes of one segment. What is larger goes through the socket."""
 _UNTRACKED = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 """Before that a mapping has a descriptor of its own."""
+_POPULATE_WRITE = 23
+"""MADV_POPULATE_WRITE of Linux 5.14, which the standard library does not name."""
 FREE, WRITTEN = 0, 1
 """The words of the first page: whether it may be written anew, and up to where it was written."""
 
@@ -28,14 +31,13 @@ class Mapped:
 
     Attributes:
         backed: bytes from its beginning that have memory, so that no write to them can fail.
-        cold: whether that is new memory, which this mapping has no pages of yet.
+        writes: how often it was written to since it got new memory, up to two.
         used: when it was last written to, on the monotonic clock; 0.0 if it is given back.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self.size = self.backed = 0
-        self.cold = False
+        self.size = self.backed = self.writes = 0
         self.used = 0.0
         self.data = memoryview(b"")
         self._words: memoryview | None = None
@@ -65,6 +67,12 @@ class Mapped:
             ProtocolError: it is not so large, or could become smaller.
         """
         self._words = self._map(size)[:PAGE].cast("Q")
+
+    def warm(self) -> None:
+        """Have all its pages in this mapping: in half of the time of touching one after another."""
+        whole: Any = self.data.obj
+        with suppress(OSError, ValueError):  # the system does not know how
+            whole.madvise(_POPULATE_WRITE)
 
 
 def _sealed(fd: int) -> bool:

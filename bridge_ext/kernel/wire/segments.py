@@ -203,23 +203,25 @@ def _grow(segment: Mapped, need: int) -> bool:
             segment.remap(size)
     except (OSError, ValueError):
         return False
-    segment.backed, segment.cold = size, True
+    segment.backed, segment.writes = size, 0
     return True
 
 
 def _write(segment: Mapped, todo: list[tuple[int, memoryview]], gone: Callable[[], bool]) -> None:
-    data, words = segment.data, segment.words
+    data, words, new = segment.data, segment.words, segment.writes == 0
+    if segment.writes == 1:  # what is used once and then not for a while never needs this
+        segment.warm()
+    segment.writes = min(2, segment.writes + 1)
     for offset, view in todo:
         for start in range(0, view.nbytes, _CHUNK):
             if gone():
                 return  # who ends a worker need not wait for the rest
             piece = view[start : start + _CHUNK]
             at = offset + start
-            done = _pushed(segment.fd, piece, at) if segment.cold else 0
+            done = _pushed(segment.fd, piece, at) if new else 0
             data[at + done : at + piece.nbytes] = piece[done:]
             fence()
             words[WRITTEN] = at + piece.nbytes
-    segment.cold = False
 
 
 def _pushed(fd: int, piece: memoryview, at: int) -> int:
