@@ -308,6 +308,21 @@ def test_the_tightest_free_segment_is_taken(pair):
     assert sorted(s.size for s in pair.worker.outgoing._segments) == sizes, "none had to grow"
 
 
+def test_what_was_large_enough_before_is_taken_again(pair):
+    """After its memory was given back, both sides still have it mapped."""
+    held = [pair.over(bytes(size), back=True) for size in (5 * MIB, MIB, 3 * MIB)]
+    held.clear()
+    segments.trim(pair.worker, 0.0)
+    for size, expected in ((2 * MIB, 2), (4 * MIB, 0), (6 * MIB, 0), (MIB, 1)):
+        before = [s.size for s in pair.worker.outgoing._segments]
+        came = pair.over(bytes(size), back=True)
+        assert pair.taken().index(True) == expected
+        grown = [s.size for s in pair.worker.outgoing._segments] != before
+        assert grown is (size == 6 * MIB)
+        came.clear()
+        segments.trim(pair.worker, 0.0)
+
+
 def test_idle_memory_goes_back_and_is_there_again_when_it_is_needed(pair):
     before = pair.memory()
     for size in (5 * MIB, MIB, 8 * MIB):

@@ -146,11 +146,10 @@ class Outgoing:
         return out, lambda: _write(segment, todo, self._gone)
 
     def _take(self, need: int) -> tuple[int, Mapped] | None:
-        free = [(i, s) for i, s in enumerate(self._segments) if _is_free(s)]
+        free = [(_fit(s, need), i, s) for i, s in enumerate(self._segments) if _is_free(s)]
         if not free:
             return None
-        fitting = [place for place in free if place[1].backed >= need]
-        number, segment = min(fitting or free, key=lambda place: (place[1].backed, place[0]))
+        _, number, segment = min(free)
         if segment.backed < need:
             self.refused = not _grow(segment, need)
             if self.refused:
@@ -183,6 +182,17 @@ class Outgoing:
                 whole.madvise(mmap.MADV_REMOVE, PAGE)
                 segment.backed = PAGE
             segment.used = 0.0
+
+
+def _fit(segment: Mapped, need: int) -> tuple[int, int]:
+    """How well a segment fits, best first.
+
+    The one with the least memory that is enough; else the smallest that was as large before, as
+    both sides have it mapped; else the largest, which has to grow least.
+    """
+    if segment.backed >= need:
+        return 0, segment.backed
+    return (1, segment.size) if segment.size >= need else (2, -segment.size)
 
 
 def _is_free(segment: Mapped) -> bool:
