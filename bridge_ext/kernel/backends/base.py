@@ -226,16 +226,13 @@ class Connection(ABC):
 
     Attributes:
         death: how it ended, once it has.
+        transport: how bytes cross now, as text.
     """
 
     death: Death | None
     incarnation: int
     pid: int
-
-    @property
-    @abstractmethod
-    def transport(self) -> str:
-        """How bytes cross, see `model.WorkerInfo`."""
+    transport: Any
 
     @abstractmethod
     def listen(

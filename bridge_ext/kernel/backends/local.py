@@ -99,8 +99,7 @@ class LocalConnection(Connection):
         self._nested = Nested(self._control, self._exchange)
         set_timeout(process.data, _FIRST_LOOK)
         self._watched = self._poll_of(process.control.fileno(), process.pidfd, self._wake.fileno())
-        self._watching = 0
-        self._watcher = 0
+        self._watching = self._watcher = 0
         config = {**config, "output_token": self._output.token}
         with self._data.send_lock, contextlib.suppress(OSError):  # it has ended: calls say how
             self._data.send(Kind.HELLO, pack([0, None]), pack(config))
