@@ -226,13 +226,12 @@ class Connection(ABC):
 
     Attributes:
         death: how it ended, once it has.
-        transport: how bytes cross now, as text.
     """
 
     death: Death | None
     incarnation: int
     pid: int
-    transport: Any
+    transport: Any  # a text that may change, see `model.WorkerInfo`
 
     @abstractmethod
     def listen(
