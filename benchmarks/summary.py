@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.analysis import Results
 from benchmarks.metrics import METRICS
 from benchmarks.report import NONE, number
 from benchmarks.workloads import FREE, PINNED
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from benchmarks.analysis import Results
     from benchmarks.metrics import Metric
 
+ROOT = Path(__file__).resolve().parent.parent
+LATEST = ROOT / "benchmarks" / "results" / "latest.json"
+BEGIN, END = "<!-- measured -->", "<!-- end -->"
 OUR_COLOUR, SLOWER_COLOUR, GRID_COLOUR = "#c2410c", "#64748b", "#e7e5e4"
 INCHES = (8.6, 4.6)
 DPI = 110
@@ -85,6 +88,20 @@ def table(results: Results) -> str:
     return f"{where} interleaved rounds.\n\n" + "\n".join(rows) + "\n"
 
 
+def placed(readme: str) -> str:
+    """The README with the table of the last whole run in its place.
+
+    Raises:
+        ValueError: it has no such place.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the README has no {BEGIN} and {END}")
+    results = Results(json.loads(LATEST.read_text(encoding="utf-8")))
+    return f"{before}{begin}\n{table(results)}{end}{after}"
+
+
 def draw(results: Results, path: Path) -> bool:
     """Write the picture; False if matplotlib is not installed, or there is nothing to show."""
     try:
@@ -129,3 +146,13 @@ def _bars(axis: Any, shown: list[Line]) -> None:
     axis.tick_params(labelsize=8.5)
     axis.spines[["top", "right"]].set_visible(False)
     axis.set_title("bridge_ext, times as fast as the fastest of the others", fontsize=10)
+
+
+def main() -> None:
+    """Put the table of the last whole run into the README."""
+    readme = ROOT / "README.md"
+    readme.write_text(placed(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

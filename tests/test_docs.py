@@ -88,3 +88,13 @@ def test_the_examples_in_docstrings_run():
         found = doctest.testmod(module)
         assert found.attempted
         assert found.failed == 0
+
+
+def test_the_readme_shows_what_was_measured(monkeypatch):
+    """`make bench` writes the results; `python -m benchmarks.summary` puts the table here."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import summary
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert summary.placed(text) == text
+    assert (ROOT / "benchmarks/results/latest-summary.png").stat().st_size > 10_000
