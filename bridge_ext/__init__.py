@@ -43,9 +43,9 @@ if TYPE_CHECKING:
         SessionInfo,
         SessionLost,
         SessionReleased,
-        Status,
         WorkerInfo,
     )
+    from .kernel.status import Status
     from .kernel.streams import StreamRef
 
 __version__ = "0.1.0"
@@ -91,6 +91,7 @@ __all__ = [
 _ELSEWHERE = {
     "Bridge": "bridge",
     **dict.fromkeys(("Module", "Ref"), "kernel.handles"),
+    "Status": "kernel.status",
     "StreamRef": "kernel.streams",
     **dict.fromkeys(
         (
@@ -105,7 +106,6 @@ _ELSEWHERE = {
             "SessionInfo",
             "SessionLost",
             "SessionReleased",
-            "Status",
             "WorkerInfo",
         ),
         "kernel.model",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from .kernel.handles import Ref
-    from .kernel.model import Options
+    from .kernel.options import Options
     from .kernel.remote import Remote
 
 

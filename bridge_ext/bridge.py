@@ -9,14 +9,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .calls import BoundCalls
-from .kernel import context, inspection
+from .kernel import context
 from .kernel.backends.base import Stopped
 from .kernel.call import Call
 from .kernel.configuration import WorkerConfig, ends_with_cell, make_backend
 from .kernel.errors import BridgeUsageError
 from .kernel.handles import Module
 from .kernel.helpers import Helper, send_again
-from .kernel.model import Options
+from .kernel.options import Options
 from .kernel.paths import module_name, start_in_module
 from .kernel.remote import Remote
 from .kernel.session import Limits
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .doctor import Diagnosis
     from .inspecting import Inspection
     from .kernel.backends.base import Backend
+    from .kernel.handles import Ref
+    from .kernel.inspection import Holders
     from .kernel.model import Event, HelperInfo, WorkerInfo
     from .widgets.inspector import Inspector
 
@@ -95,7 +97,7 @@ class Bridge(Sessions):
             isolate=isolate_cells,
         )
         self._client.show = show
-        self._holders: inspection.Holders = inspection.python_code
+        self._holders: Holders = _python_code
         self._marks: Callable[[], Mapping[str, str]] = dict
         self._inspection: Inspection | None = None
 
@@ -178,6 +180,8 @@ class Bridge(Sessions):
     # ------------------------------------------------------------ the worker
     def status(self) -> WorkerInfo:
         """The worker: its pid, what it does, its memory, what it holds."""
+        from .kernel import inspection
+
         return inspection.status(self._remote)
 
     def doctor(self) -> Diagnosis:
@@ -294,6 +298,11 @@ class Bridge(Sessions):
 
     def __repr__(self) -> str:
         return f"<Bridge {self._backend.name}{', closed' if self._client.closed else ''}>"
+
+
+def _python_code(handles: list[Ref]) -> dict[int, tuple[str, ...]]:
+    """Which names hold them, where nobody knows names: some Python code does."""
+    return {}
 
 
 def _name_of(module: Any) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from .batch import BatchBlock
-    from .kernel.model import Options
+    from .kernel.options import Options
     from .kernel.refs import RefState
     from .kernel.remote import Remote
     from .kernel.session import Session

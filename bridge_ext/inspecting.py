@@ -8,7 +8,6 @@ messages may come in any thread; what may take time runs in threads of its own.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 import weakref
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .actions import Actions
 from .kernel import context
 from .kernel.errors import BridgeError
+from .kernel.log import report
 from .kernel.watching import Watch
 from .widgets.view import ALL, View
 
@@ -37,7 +37,6 @@ _MOST = 32
 """Inspectors that are kept; beyond that, the oldest that is not shown is closed."""
 _PATIENCE = 2.0
 """Seconds to wait for the thread when the bridge is closed."""
-_log = logging.getLogger("bridge_ext")
 
 
 class Inspection:
@@ -145,7 +144,7 @@ class Inspection:
             self._over = self._over or "the bridge was closed"
             self._end()
         except Exception as error:
-            _log.exception("the inspectors are not kept up to date any more")
+            report("the inspectors are not kept up to date any more")
             self._over = f"it failed ({type(error).__name__}: {error})"
             self._end()
 
@@ -191,7 +190,7 @@ class Inspection:
         try:
             inspector.show(inspector.view.state(snapshot, previews))
         except Exception:  # an observer of the user's, or a socket that was closed
-            _log.exception("an inspector could not be shown")
+            report("an inspector could not be shown")
 
     def _end(self) -> None:
         """Say that it is over."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .calls import Calls, SessionBlock, state_of
-from .kernel import context, inspection
+from .kernel import context
+from .kernel.custody import freed
 from .kernel.errors import BridgeUsageError
-from .kernel.model import Options, Released
+from .kernel.options import Options
 from .kernel.session import Limits
 from .kernel.surface import surfaces
 
@@ -15,14 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .kernel.handles import Ref
-    from .kernel.model import RefInfo, SessionInfo
+    from .kernel.inspection import Holders
+    from .kernel.model import RefInfo, Released, SessionInfo
 
 
 @surfaces
 class Sessions(Calls):
     """The part of a bridge that is about what it holds."""
 
-    _holders: inspection.Holders
+    _holders: Holders
 
     # ------------------------------------------------------------ sessions
     def session(
@@ -82,6 +84,8 @@ class Sessions(Calls):
 
     def sessions(self) -> list[SessionInfo]:
         """Every session that exists, in the order it was made."""
+        from .kernel import inspection
+
         return inspection.sessions(self._remote)
 
     def session_info(self, id: str) -> SessionInfo:
@@ -90,12 +94,16 @@ class Sessions(Calls):
         Raises:
             SessionNotFoundError: there never was one of that id.
         """
+        from .kernel import inspection
+
         return inspection.session_info(self._remote, self._remote.sessions.find(id))
 
     def refs(self, session: str | None = None) -> list[RefInfo]:
         """The refs of one session, or of all, as the worker holds them."""
         if session is not None:
             self._remote.sessions.find(session)
+        from .kernel import inspection
+
         return inspection.refs(self._remote, session, self._holders)
 
     def info(self, ref: Ref) -> RefInfo:
@@ -104,6 +112,8 @@ class Sessions(Calls):
         Raises:
             RefNotFoundError, SessionLostError: it has ended.
         """
+        from .kernel import inspection
+
         return inspection.ref_info(self._remote, state_of(ref, self._remote), self._holders)
 
     def register_owner(self, id: str, owner: object) -> None:
@@ -146,13 +156,13 @@ class Sessions(Calls):
 
     def release_all(self) -> Released:
         """Free everything this bridge holds."""
-        released = [self._remote.release_session(s) for s in self._remote.sessions.all()]
-        return Released(sum(r.refs for r in released), sum(r.nbytes for r in released))
+        ended = [self._remote.release_session(s) for s in self._remote.sessions.all()]
+        return freed(sum(r.refs for r in ended), sum(r.nbytes for r in ended))
 
     def release_auto_session(self) -> Released:
         """Free what this cell (or thread) has made in its auto-session."""
         lease = context.here().leases.pop(self._remote.key, None)
-        return self._remote.release_session(lease.session) if lease else Released(0, 0)
+        return self._remote.release_session(lease.session) if lease else freed(0, 0)
 
     def clear_auto_session(self) -> None:
         """Forget this cell's auto-session without freeing it; for tests."""

@@ -9,7 +9,7 @@ import matrix
 import bridge_ext
 from bridge_ext import batch, calls
 from bridge_ext.kernel.backends import stopping
-from bridge_ext.kernel.model import TRANSITIONS
+from bridge_ext.kernel.status import TRANSITIONS
 
 ROOT = Path(__file__).parent.parent
 

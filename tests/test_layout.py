@@ -26,14 +26,26 @@ LOADED_BY_IMPORT = {"bridge_ext"}
 # A part may always import itself; what one file alone may import is in EXCEPTIONS.
 LAYERS = {
     "bridge_ext.kernel.errors": {"model"},
-    "bridge_ext.kernel.model": {"errors"},
+    "bridge_ext.kernel.log": set(),
+    "bridge_ext.kernel.status": set(),
+    "bridge_ext.kernel.model": {"errors", "status"},
     "bridge_ext.kernel.snapshot": {"model"},
     "bridge_ext.kernel.wire": {"errors", "model"},
     "bridge_ext.kernel.worker": {"errors", "wire"},
-    "bridge_ext.kernel.backends": {"errors", "model", "wire"},
-    "bridge_ext.kernel": {"errors", "model", "snapshot", "wire", "backends"},
-    "bridge_ext.widgets": {"errors", "model", "snapshot"},
-    "bridge_ext": {"errors", "model", "snapshot", "wire", "backends", "kernel", "widgets"},
+    "bridge_ext.kernel.backends": {"errors", "log", "model", "wire"},
+    "bridge_ext.kernel": {"errors", "log", "model", "snapshot", "status", "wire", "backends"},
+    "bridge_ext.widgets": {"errors", "model", "snapshot", "status"},
+    "bridge_ext": {
+        "errors",
+        "log",
+        "model",
+        "snapshot",
+        "status",
+        "wire",
+        "backends",
+        "kernel",
+        "widgets",
+    },
 }
 # The in-process backend is a worker; it loads the worker's code when it starts one.
 EXCEPTIONS = {("bridge_ext.kernel.backends.memory", "worker")}

@@ -22,12 +22,12 @@ from bridge_ext.kernel.configuration import make_backend
 from bridge_ext.kernel.context import Scope
 from bridge_ext.kernel.errors import RefNotFoundError, SessionFullError
 from bridge_ext.kernel.handles import new_handle
-from bridge_ext.kernel.model import TRANSITIONS
 from bridge_ext.kernel.operators import make_class
 from bridge_ext.kernel.owners import Owners
 from bridge_ext.kernel.refs import RefState, RefTable
 from bridge_ext.kernel.session import LIVE, Limits, Session
 from bridge_ext.kernel.sessions import SessionManager
+from bridge_ext.kernel.status import TRANSITIONS
 from bridge_ext.kernel.wire.limits import ENDED_REMEMBERED
 from bridge_ext.kernel.wire.loading import plain
 from bridge_ext.kernel.worker.holding import SessionEnded, Spec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from . import context
@@ -51,7 +51,7 @@ def _answered(
         if callback is None:
             raise RefNotFoundError("The callback", session.reason or "session released")
         result = callback.fn(*payload["args"], **payload["kwargs"])
-        if inspect.iscoroutine(result):
+        if isinstance(result, CoroutineType):
             result.close()
             raise BridgeUsageError(
                 f"{callback!r} is a coroutine function, and a callback's result is wanted at once: "

@@ -18,7 +18,7 @@ from .wire.rebuilding import throw
 if TYPE_CHECKING:
     from .handles import Ref
     from .incarnation import Incarnation
-    from .model import Options
+    from .options import Options
     from .remote import Remote
     from .session import Lease, Session
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .handles import Ref
-    from .model import Options
+    from .options import Options
     from .refs import RefState
 
     Kind = type[BaseException] | None

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .incarnation import Incarnation
-    from .model import Options
+    from .options import Options
     from .refs import RefState
     from .session import Session
     from .wire.payload import Part

@@ -12,7 +12,7 @@ from .wire.payload import start
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .model import Options
+    from .options import Options
     from .refs import RefState
 
     Args = Sequence[Any]

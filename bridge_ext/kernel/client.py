@@ -24,7 +24,7 @@ from .errors import (
 )
 from .fetching import fetched
 from .incarnation import Incarnation
-from .model import Options
+from .options import Options
 from .outbound import SCALARS, Outbound
 from .prepared import TYPES as PREPARED
 from .raising import Raising

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import signatures
 from .wire.limits import MAX_KEYS, MAX_MEMBERS
 
 if TYPE_CHECKING:
@@ -117,6 +116,8 @@ class Help:
 
     def __init__(self, answer: list[Any]) -> None:
         self.kind, self.type, self.name, text, bound, self.doc, self.file, self.source = answer
+        from . import signatures  # with `ast` and `inspect`, which no call needs
+
         found = signatures.parse(text) if text else None
         self.signature = signatures.without_first(found) if found and bound else found
 

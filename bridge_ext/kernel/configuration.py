@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .backends.base import Backend
-from .backends.memory import MemoryBackend
 from .errors import BridgeUsageError
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ def make_backend(backend: str | Backend, env: Mapping[str, str] | None) -> Backe
 
         return LocalBackend(env)
     if backend == "memory":
+        from .backends.memory import MemoryBackend
+
         return MemoryBackend()
     raise BridgeUsageError(f"backend={backend!r}: give 'local' or 'memory'")
 

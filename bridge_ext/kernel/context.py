@@ -13,7 +13,7 @@ import threading
 from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Any
 
-from .model import Options
+from .options import Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

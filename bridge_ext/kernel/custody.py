@@ -6,7 +6,6 @@ the data channel where that is idle, so that destructors run in the worker's mai
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from . import context
@@ -14,7 +13,6 @@ from .backends.base import Busy, Deadline, Died, Interrupted, Late, Request, Tim
 from .client import Client, as_it_came
 from .errors import BridgeUsageError
 from .hearing import released
-from .model import Released
 from .owners import check_owner
 from .wire.codec import pack
 from .wire.payload import base, check_id
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .incarnation import Incarnation
+    from .model import Released
     from .refs import RefState
     from .session import Limits, Session
 
@@ -79,7 +78,7 @@ class Custodian(Client):
         if owner is not None:
             check_owner(owner)
         made_id = session_id is None
-        session_id = f"session_{uuid.uuid4()}" if session_id is None else check_id(session_id)
+        session_id = _fresh_id() if session_id is None else check_id(session_id)
         existed = self.sessions.exists(session_id)
         session = self.sessions.named(session_id, limits, tags, context.here().label)
         session.made_id = session.made_id or made_id
@@ -116,17 +115,17 @@ class Custodian(Client):
     def release_session(self, session: Session, reason: str = "session released") -> Released:
         """End a session; what it freed, as the worker has acknowledged it."""
         if not self.sessions.releasing(session, reason):
-            return Released(0, 0)
+            return freed(0, 0)
         payload = {**base("release_session", session.id), "generation": session.generation}
         refs, nbytes = self._release({**payload, "args": [reason]}, session)
         self.sessions.ended(session, reason, refs, nbytes)
         self.sessions.publish()
-        return Released(refs, nbytes)
+        return freed(refs, nbytes)
 
     def release_ref(self, state: RefState) -> Released:
         """End a ref, whoever holds handles of it."""
         if state.ended():
-            return Released(0, 0)
+            return freed(0, 0)
         return self.release_refs(state.session, [state.id], state.incarnation)
 
     def release_refs(
@@ -138,7 +137,7 @@ class Custodian(Client):
         refs, nbytes = self._release(payload, session)
         incarnation.evicted(session.id, ref_ids, "released")
         self.sessions.publish()
-        return Released(refs, nbytes)
+        return freed(refs, nbytes)
 
     def settle(self) -> None:
         """Have the worker do the releases that are queued or under way, unless a call runs."""
@@ -185,3 +184,16 @@ class Custodian(Client):
             if status == 1:
                 throw(self.failed(rest[0]))
             return released(rest[0]) if status == 0 else (0, 0)
+
+
+def freed(refs: int, nbytes: int) -> Released:
+    """The record of what a release freed."""
+    from .model import Released  # slow to import, and no call needs it
+
+    return Released(refs, nbytes)
+
+
+def _fresh_id() -> str:
+    import uuid  # slow to import, and only a session without a name needs it
+
+    return f"session_{uuid.uuid4()}"

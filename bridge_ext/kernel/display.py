@@ -7,13 +7,12 @@ trusted: each content is checked for what it says it is, and markup is cleaned (
 from __future__ import annotations
 
 import binascii
-import logging
 import re
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import ProtocolError
+from .log import warn
 from .wire import mimes
 from .wire.loading import plain
 
@@ -23,11 +22,26 @@ if TYPE_CHECKING:
     Bundle = tuple[dict[str, Any], dict[str, Any]]
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_log = logging.getLogger("bridge_ext.display")
 
 
-@dataclass(frozen=True)
-class Shown:
+class _Told:
+    """A message of a worker; two are equal that say the same; `dataclasses` is slow to import."""
+
+    __slots__: tuple[str, ...] = ()
+
+    __hash__ = None  # type: ignore[assignment]  # what it holds has none
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    def __repr__(self) -> str:
+        fields = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
+class Shown(_Told):
     """Something that the worker's code shows.
 
     Attributes:
@@ -36,17 +50,26 @@ class Shown:
         update: whether it takes the place of what was shown under that id.
     """
 
-    data: dict[str, Any]
-    metadata: dict[str, Any]
-    display_id: str | None = None
-    update: bool = False
+    __slots__ = ("data", "metadata", "display_id", "update")  # noqa: RUF023 - as it is shown
+
+    def __init__(
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any],
+        display_id: str | None = None,
+        update: bool = False,
+    ) -> None:
+        self.data, self.metadata = data, metadata
+        self.display_id, self.update = display_id, update
 
 
-@dataclass(frozen=True)
-class Cleared:
+class Cleared(_Told):
     """The worker's code clears what the cell shows; `wait`: when the next is shown."""
 
-    wait: bool
+    __slots__ = ("wait",)
+
+    def __init__(self, wait: bool) -> None:
+        self.wait = wait
 
 
 Message = Shown | Cleared
@@ -122,7 +145,7 @@ def told(show: Callable[[Message], None], something: Message) -> None:
     try:
         show(something)
     except Exception:
-        _log.warning("what the worker shows could not be shown", exc_info=True)
+        warn("bridge_ext.display", "what the worker shows could not be shown")
 
 
 def to_stdout(something: Message) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from .journeys import Journey, in_thread
+from .log import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ def _call(fn: Callable[[Any], object], future: Any) -> None:
     try:
         fn(future)
     except Exception:
-        logging.getLogger("bridge_ext").exception("a callback of %r raised", future)
+        report("a callback of %r raised", future)
 
 
 def submit(client: Client, call: Call) -> CallFuture:

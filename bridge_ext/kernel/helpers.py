@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import inspect
 import pickle
-import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback
 from .errors import BridgeUsageError, EncodeError
 from .handles import Module, Ref
-from .model import HelperInfo
 from .outbound import function_of_module
 from .paths import parse
 from .wire.culprits import locate
@@ -51,7 +47,11 @@ class Helper:
             raise BridgeUsageError(f"{name!r} is no name for a helper: give name=...")
         self._module = getattr(source, "__module__", None)
         self.pickle = _pickled(source, name)
-        self.info = HelperInfo(name, _signature(source), inspect.getdoc(source) or "")
+        from inspect import getdoc  # slow to import, as the records are
+
+        from .model import HelperInfo
+
+        self.info = HelperInfo(name, _signature(source), getdoc(source) or "")
 
     def comes_from(self, module: str) -> bool:
         """Whether the function is one of a module, or of a module in that package."""
@@ -66,6 +66,8 @@ def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
     """
     if name in helpers:
         return
+    import difflib
+
     near = difflib.get_close_matches(str(name), list(helpers), n=3)
     hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
     raise BridgeUsageError(
@@ -104,6 +106,8 @@ class _Path:
         raise NotImplementedError  # it runs in the worker, where it is the function itself
 
     def __reduce__(self) -> tuple[Any, ...]:
+        import pkgutil
+
         return pkgutil.resolve_name, (self._path,)
 
 
@@ -150,6 +154,8 @@ def _by_name(obj: Any) -> tuple[Any, ...] | None:
 def _signature(fn: Any) -> str:
     if type(fn) is _Path:
         return "(...)"
+    import inspect
+
     try:
         return str(inspect.signature(fn))
     except (TypeError, ValueError):

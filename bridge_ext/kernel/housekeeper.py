@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import hearing
 from .errors import ProtocolError
+from .log import report
 from .wire.framing import pool
 from .wire.loading import malformed
 from .wire.pool import IDLE
@@ -22,7 +22,6 @@ TICK = 0.25
 """Seconds between looks at what cannot wake a thread: finalizers, and owners that have ended."""
 _LOOKS = 1_000
 """Looks, 0.02 s apart, for the end of a worker that is being ended, and of the calls it had."""
-_log = logging.getLogger("bridge_ext")
 
 
 class Housekeeper:
@@ -80,7 +79,7 @@ class Housekeeper:
                 del client
         except BaseException as error:
             self.failure = error
-            _log.exception("the bridge's housekeeper ended")
+            report("the bridge's housekeeper ended")
         finally:
             self._leave(connection)
 

@@ -14,7 +14,6 @@ from .display import message, told
 from .errors import ProtocolError, lost
 from .handles import Module, Ref, new_handle
 from .hearing import measures
-from .model import RefAdded, RefReleased
 from .operators import make_class
 from .preferences import Preferences
 from .prepared import PreparedCalls
@@ -142,7 +141,7 @@ class Incarnation:
         manager = self.client.sessions
         name = cls._bridge_type  # type: ignore[attr-defined]
         if manager.heard:
-            manager.tell(RefAdded(ref_id, session.id, name))
+            manager.tell(manager.records.RefAdded(ref_id, session.id, name))
         state = RefState(self.client, self, session, lease, ref_id, name, length, size, nbytes)
         if issubclass(cls, StreamRef):
             state.stream = StreamState()
@@ -233,7 +232,8 @@ class Incarnation:
         return [receipts, sessions] if receipts or sessions else None
 
     def _dropped(self, state: RefState) -> None:
-        self.client.sessions.tell(RefReleased(state.id, state.session.id, "released"))
+        manager = self.client.sessions
+        manager.tell(manager.records.RefReleased(state.id, state.session.id, "released"))
 
     # ------------------------------------------------------------ news
     def evicted(self, session_id: str, ref_ids: list[int], reason: str) -> None:
@@ -241,7 +241,7 @@ class Incarnation:
         manager = self.client.sessions
         for state in self.refs.mark(ref_ids, reason):
             if manager.heard:
-                manager.tell(RefReleased(state.id, session_id, reason))
+                manager.tell(manager.records.RefReleased(state.id, session_id, reason))
 
 
 def _members(cls: type[Ref] | None) -> int:

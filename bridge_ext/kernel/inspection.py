@@ -24,11 +24,6 @@ Holders = Callable[["list[Ref]"], "dict[int, tuple[str, ...]]"]
 """Says for handles, by `id`, which names hold them."""
 
 
-def python_code(handles: list[Ref]) -> dict[int, tuple[str, ...]]:
-    """The answer where nobody knows names: some Python code holds them."""
-    return {}
-
-
 # ---------------------------------------------------------------- sessions
 def sessions(client: Custodian) -> list[SessionInfo]:
     """Every session."""

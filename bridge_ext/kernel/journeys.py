@@ -6,7 +6,6 @@ say in it (callbacks, unpickling) never runs in that thread.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from concurrent.futures import CancelledError
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .backends.base import Busy, Died, Interrupted, Reply, TimedOut
 from .errors import ProtocolError
 from .fetching import fetched
+from .log import report
 from .surface import hide_frames
 from .telling import Telling
 
@@ -184,7 +184,7 @@ class _Queue:
             try:
                 fn()
             except BaseException:
-                logging.getLogger("bridge_ext").exception("a call could not be settled")
+                report("a call could not be settled")
 
 
 _settling = _Queue()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import signatures
 from .completion import Place, keys, signature_of
 from .handles import Ref
 from .surface import hide_frames
@@ -92,7 +91,11 @@ def _method(name: str, kind: str, signature: str | None, doc: str | None) -> Cal
 
 def _seen_from_class(kind: str, text: str | None) -> Signature | None:
     """A method's signature as the class has it: with the handle as its first argument."""
-    signature = signatures.parse(text) if text is not None else None
+    if text is None:
+        return None
+    from . import signatures  # with `ast` and `inspect`, which a call without refs does not need
+
+    signature = signatures.parse(text)
     if signature is None:
         return None
     return signatures.with_first(signature) if kind == "static" else signature

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import context
 from .call import Call
-from .model import Options
+from .options import Options
 from .wire.payload import start
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .errors import RefNotFoundError, SessionLostError
-from .model import Status
+from .status import Status
 from .wire.payload import start
 
 if TYPE_CHECKING:

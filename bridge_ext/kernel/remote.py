@@ -12,7 +12,7 @@ from .display import allowed, wanted
 from .errors import BridgeUsageError
 from .handles import ModuleFunction, Ref
 from .incarnation import Incarnation
-from .model import Options
+from .options import Options
 from .paths import start_in_module
 from .wire.payload import start
 

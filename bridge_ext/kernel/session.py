@@ -7,8 +7,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from .errors import BridgeUsageError
-from .model import TRANSITIONS, Status
 from .owners import Owners
+from .status import TRANSITIONS, Status
 from .wire.payload import part
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ covers bookkeeping only; events are handed out outside it.
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import time
@@ -16,8 +15,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import BridgeUsageError, SessionNotFoundError
-from .model import Event, SessionCreated, SessionLost, SessionReleased, Status
+from .log import report
 from .session import Lease, Limits, Session
+from .status import Status
 from .wire.limits import ENDED_REMEMBERED
 from .wire.payload import check_id
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .context import Scope
+    from .model import Event
 
 
 class SessionManager:
@@ -46,6 +47,8 @@ class SessionManager:
         self._subscribers: list[Callable[[Event], None]] = []
         self.heard = False
         """Whether anybody subscribed."""
+        self.records: Any = None
+        """The module of the records of events, once anybody has."""
         self._news: deque[Event] = deque()
         self._doomed: deque[Any] = deque()
         self.leases_ended: deque[Session] = deque()
@@ -58,7 +61,8 @@ class SessionManager:
         session = Session(session_id, self._generation, auto, limits, cell)
         self._sessions[session_id] = session
         self._ended.pop(session_id, None)
-        self._tell(SessionCreated(session_id, "auto" if auto else "named"))
+        if self.heard:
+            self.tell(self.records.SessionCreated(session_id, "auto" if auto else "named"))
         return session
 
     def auto(self, scope: Scope) -> Lease:
@@ -142,8 +146,10 @@ class SessionManager:
             session = self._sessions.get(session_id) or self._ended.get(session_id)
             if session is not None:
                 return session
-            near = difflib.get_close_matches(session_id, [*self._sessions], n=3)
-        raise SessionNotFoundError(session_id, near)
+            known = [*self._sessions]
+        import difflib
+
+        raise SessionNotFoundError(session_id, difflib.get_close_matches(session_id, known, n=3))
 
     def by_generation(self, session_id: str, generation: int) -> Session | None:
         """Exactly that generation of a session, if it is remembered."""
@@ -192,7 +198,8 @@ class SessionManager:
         session.become(Status.RELEASED)
         session.reason = reason
         self._bury(session)
-        self._tell(SessionReleased(session.id, reason, refs, nbytes))
+        if self.heard:
+            self.tell(self.records.SessionReleased(session.id, reason, refs, nbytes))
 
     def lose(self, incarnation: int, why: str) -> list[Session]:
         """The worker of that incarnation has died: its sessions are lost."""
@@ -202,7 +209,8 @@ class SessionManager:
                 session.become(Status.LOST)
                 session.reason = why
                 self._bury(session)
-                self._tell(SessionLost(session.id, why))
+                if self.heard:
+                    self.tell(self.records.SessionLost(session.id, why))
             return lost
 
     def end_unleased(self, session: Session, incarnation: int) -> list[Any] | None:
@@ -258,6 +266,9 @@ class SessionManager:
     # ------------------------------------------------------------ events
     def subscribe(self, fn: Callable[[Event], None]) -> Callable[[], None]:
         """Call `fn` with every event from now on; the result ends that."""
+        from . import model  # slow to import; and when there is an event, a lock may be held
+
+        self.records = model
         with self._lock:
             self._subscribers = [*self._subscribers, fn]
             self.heard = True
@@ -269,18 +280,12 @@ class SessionManager:
 
         return unsubscribe
 
-    def _tell(self, event: Event) -> None:
-        if self._subscribers:
-            self._news.append(event)
-
     def tell(self, event: Event) -> None:
-        """Queue an event for `publish`."""
-        self._tell(event)
+        """Queue an event for `publish`; only while somebody hears it."""
+        self._news.append(event)
 
     def publish(self) -> None:
         """Hand out the events that are queued; call it outside every lock."""
-        import logging
-
         while self._doomed:
             self._doomed.clear()
         while self._news:
@@ -292,7 +297,7 @@ class SessionManager:
                 try:
                     fn(event)
                 except Exception:
-                    logging.getLogger("bridge_ext").exception("a subscriber raised")
+                    report("a subscriber raised")
 
 
 def _lost(session: Session) -> bool:

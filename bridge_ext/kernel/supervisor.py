@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 import weakref
@@ -16,6 +15,7 @@ from .display import Message, to_stdout
 from .errors import BridgeClosedError, WorkerStartError
 from .housekeeper import Housekeeper
 from .incarnation import Incarnation, Loss
+from .log import logger
 from .session import Limits
 from .sessions import SessionManager
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from .model import Released
     from .session import Session
 
-_log = logging.getLogger("bridge_ext")
-_log.addHandler(logging.NullHandler())  # silent, unless the user sets up logging
 _GRACE = 1.0
 """Seconds a worker has to end politely; the kernel's own exit has about two."""
 _REFS = 2**32
@@ -129,7 +127,9 @@ class Supervisor(ABC):
             except OSError as error:
                 raise WorkerStartError(f"{type(error).__name__}: {error}") from error
             incarnation = self._incarnation = self.incarnate(connection)
-            _log.debug("worker %d started, pid %s", self._started, connection.pid)
+            log = logger()
+            if log is not None:
+                log.debug("worker %d started, pid %s", self._started, connection.pid)
             self._housekeeper.start()
         return incarnation
 
@@ -143,7 +143,9 @@ class Supervisor(ABC):
                 lost = self.sessions.lose(incarnation.number, f"its worker {how}")
                 incarnation.loss = Loss(how, tuple(s.id for s in lost), refs)
                 self._housekeeper.retire(incarnation)
-                _log.info("worker %d %s; lost %d refs", incarnation.number, how, refs)
+                log = logger()
+                if log is not None:
+                    log.info("worker %d %s; lost %d refs", incarnation.number, how, refs)
             loss = incarnation.loss
         self.sessions.publish()
         return loss

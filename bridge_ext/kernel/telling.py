@@ -6,8 +6,6 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-from .model import CallEnded, CallStarted
-
 if TYPE_CHECKING:
     from .call import Call
     from .sessions import SessionManager
@@ -24,7 +22,8 @@ class Telling:
         self._manager, self._call, self._cell = manager, call, cell
         self._number = next(_numbers)
         self._begun = time.monotonic()
-        manager.tell(CallStarted(self._number, call.text, cell, session_id, time.time()))
+        started = manager.records.CallStarted
+        manager.tell(started(self._number, call.text, cell, session_id, time.time()))
         manager.publish()
 
     def ended(self, error: BaseException | None) -> None:
@@ -32,7 +31,7 @@ class Telling:
         session = self._call.session
         home = session[0] if type(session) is list else session
         self._manager.tell(
-            CallEnded(
+            self._manager.records.CallEnded(
                 self._number,
                 self._call.text,
                 self._cell,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from itertools import chain
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ProtocolError
 from .hearing import heard, previews
 from .inspection import joined, names_of, resident
+from .log import report
 from .snapshot import HeldRef, Snapshot, WorkerState
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from .model import SessionInfo
     from .remote import Remote
 
-_log = logging.getLogger("bridge_ext")
 _ROWS = 2_000
 """Rows of one answer: a few milliseconds at both ends."""
 _TOGETHER = 0.1
@@ -161,7 +160,7 @@ class Watch:
         except (ProtocolError, ReferenceError):
             raise
         except Exception:  # it has no memory left, for one
-            _log.exception("worker %d could not answer %r", incarnation.number, verb)
+            report("worker %d could not answer %r", incarnation.number, verb)
             return None
 
     def _hear(self, worker: _Worker, told: Heard) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..kernel.model import SessionInfo, Status
+from ..kernel.model import SessionInfo
+from ..kernel.status import Status
 from .listing import key_of, title
 from .texts import fit
 from .units import count, extent, keeps, size

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import logging
 import os
 import select
 import sys
 from struct import Struct
 
+from ..log import warn
 from ..wire.heads import DISPLAY_MARK
 
 TYPE_CHECKING = False
@@ -27,8 +27,6 @@ worker that never stops printing cannot hold the reply back."""
 
 _REMEMBERED = 256
 """Calls whose context is kept, so that what their threads print later finds its cell."""
-
-_log = logging.getLogger("bridge_ext.output")
 
 
 class Output:
@@ -199,7 +197,7 @@ class _Pipe:
                 stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
             stream.flush()
         except Exception:
-            _log.warning("the worker's output could not be written", exc_info=True)
+            warn("bridge_ext.output", "the worker's output could not be written")
 
 
 def _overlap(data: bytes, token: bytes) -> int:
