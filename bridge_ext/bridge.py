@@ -15,7 +15,6 @@ from .kernel.call import Call
 from .kernel.configuration import WorkerConfig, ends_with_cell, make_backend
 from .kernel.errors import BridgeUsageError
 from .kernel.handles import Module
-from .kernel.helpers import Helper, send_again
 from .kernel.options import Options
 from .kernel.paths import module_name, start_in_module
 from .kernel.remote import Remote
@@ -168,9 +167,11 @@ class Bridge(Sessions):
         """
         if fn is None:
             return partial(self.register_helper, name=name)
+        from .kernel.helpers import Helper  # with `pickle`, which few calls need
+
         made = Helper(fn, name)
         self._remote.helpers[made.info.name] = made
-        send_again(self._remote, made)
+        made.send_again(self._remote)
         return fn
 
     def helpers(self) -> list[HelperInfo]:
@@ -257,7 +258,7 @@ class Bridge(Sessions):
         remote.request(Call("function", f"the reload of {name!r}", begin, [name], {}))
         for helper in list(remote.helpers.values()):
             if helper.comes_from(name):
-                send_again(remote, helper)
+                helper.send_again(remote)
         return Module(remote, name)
 
     def traceback(self) -> str:

@@ -9,7 +9,6 @@ from .kernel.callbacks import Callback
 from .kernel.callpaths import call_by_path
 from .kernel.errors import BridgeClosedError, BridgeUsageError, InvalidRefError
 from .kernel.handles import Ref
-from .kernel.helpers import check_registered
 from .kernel.surface import surfaces
 
 if TYPE_CHECKING:
@@ -95,6 +94,8 @@ class Calls:
         Raises:
             BridgeUsageError: there is none of that name; near names are given.
         """
+        from .kernel.helpers import check_registered  # with `pickle`, which few calls need
+
         check_registered(name, self._remote.helpers)
         return self._remote.helper(name, args, kwargs, self._bound)
 

@@ -11,7 +11,6 @@ from .replies import checked
 from .wire.arrays import open_array
 from .wire.loading import Loading, plain
 from .wire.marks import Ext
-from .wire.opening import Unpickler
 from .wire.shared import Stalled, Torn, copied, viewed
 
 if TYPE_CHECKING:
@@ -37,6 +36,8 @@ def fetched(
     """
 
     def unpickle(data: bytes) -> Any:
+        from .wire.opening import Unpickler  # with `pickle`, which plain data does not need
+
         stream, first, _ = plain.load(data)
         try:
             buffers = (viewed if view else copied)(reply.buffers, first)

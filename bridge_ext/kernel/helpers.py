@@ -57,6 +57,12 @@ class Helper:
         """Whether the function is one of a module, or of a module in that package."""
         return isinstance(self._module, str) and f"{self._module}.".startswith(f"{module}.")
 
+    def send_again(self, remote: Remote) -> None:
+        """Send it with its next use, even if this worker has one of that name."""
+        incarnation = remote.incarnation
+        if incarnation is not None:
+            incarnation.helpers.discard(self.info.name)
+
 
 def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
     """Whether there is a helper of that name.
@@ -74,13 +80,6 @@ def check_registered(name: object, helpers: Mapping[str, Helper]) -> None:
         f"There is no helper {name!r}.{hint} bridge.register_helper(fn) adds one; "
         f"registered are {sorted(helpers)}."
     )
-
-
-def send_again(remote: Remote, helper: Helper) -> None:
-    """Send a helper with its next use, even if this worker has one of that name."""
-    incarnation = remote.incarnation
-    if incarnation is not None:
-        incarnation.helpers.discard(helper.info.name)
 
 
 class _Path:

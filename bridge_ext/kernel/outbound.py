@@ -16,12 +16,10 @@ from .handles import Module, ModuleFunction, Ref
 from .resolution import check_argument
 from .wire.arrays import is_array, pack_array
 from .wire.codec import Lowering, TooLarge, pack
-from .wire.culprits import locate
 from .wire.limits import MAX_BODY, MAX_DEPTH
 from .wire.marks import Ext
 from .wire.own import msgpack
 from .wire.payload import call_part
-from .wire.pickling import dump
 
 if TYPE_CHECKING:
     import pickle
@@ -135,6 +133,8 @@ class Outbound:
         return state.wire()
 
     def _pickle(self, x: Any, where: str) -> Any:
+        from .wire.pickling import dump  # with `pickle`, which plain data does not need
+
         refs: list[list[Any]] = []
 
         def persistent(obj: Any) -> Any:
@@ -151,6 +151,8 @@ class Outbound:
         except BridgeError:
             raise
         except Exception as error:
+            from .wire.culprits import locate
+
             path, culprit = locate(x, where, _stands_for, function_of_module)
             why = f"{type(error).__name__}: {error}"
             raise EncodeError(path, type(culprit).__name__, why) from error
