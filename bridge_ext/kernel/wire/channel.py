@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from socket import MSG_DONTWAIT
+from _socket import MSG_DONTWAIT  # a worker needs no more, and `socket` takes 2 ms
 
 from ..errors import ProtocolError
 from .framing import Frame, FrameParser, Placed, build, check_limits, small, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket as Socket
     from collections.abc import Callable, Sequence
 
     from .framing import Buffer
@@ -50,7 +50,7 @@ class Channel:
         "socket",
     )
 
-    def __init__(self, sock: socket.socket, spin: Spin | None = None) -> None:
+    def __init__(self, sock: Socket, spin: Spin | None = None) -> None:
         self.outgoing: Outgoing | None = None
         self.incoming: Incoming | None = None
         self.socket = sock

@@ -17,13 +17,36 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+LATE = frozenset(
+    (
+        *("_compat_pickle", "_decimal", "_opcode", "_pickle", "_pydecimal", "_uuid", "copy"),
+        *("decimal", "difflib", "fractions", "linecache", "numbers", "opcode", "pickle"),
+        *("platform", "selectors", "socket", "token", "tokenize", "uuid"),
+    )
+)
+"""Modules of the standard library that a worker has or imports when it first needs them, or its
+user does: also where a file beside the notebook has the name."""
+
+
 class _Place:
     path: list[str] | None = None
+
+
+class _Finder:
+    """Finds what is in `LATE` where dependencies are looked for, and nothing else."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        """The spec of a module in `LATE`; None for any other."""
+        if name not in LATE:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, search_path())
 
 
 def settle(path: list[str]) -> None:
     """Look for dependencies in this path from now on; a worker does so before it takes another."""
     _Place.path = list(path)
+    sys.meta_path.insert(0, _Finder)
 
 
 def search_path() -> list[str]:

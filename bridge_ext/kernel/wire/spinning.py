@@ -14,7 +14,7 @@ from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket as Socket
     from collections.abc import Iterable
 
 _LONGEST = 50e-6
@@ -37,7 +37,7 @@ class Spin:
 
     __slots__ = ("_poll", "_readable", "_skip", "_vain", "alone")
 
-    def __init__(self, sock: socket.socket, beside: Iterable[int] = ()) -> None:
+    def __init__(self, sock: Socket, beside: Iterable[int] = ()) -> None:
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         for fd in beside:

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import builtins
 import importlib
-import linecache
 import os
 import stat
 import sys
-import tokenize  # noqa: F401 - linecache wants it later, when a user's file could be found first
 from functools import lru_cache
 from itertools import islice
 from types import CodeType, FunctionType, TracebackType
@@ -126,6 +124,8 @@ def _columns(code: CodeType, lasti: int, number: int) -> list[int] | None:
 
 def _refresh(filename: str) -> None:
     """Forget the lines of a file that has changed."""
+    import linecache
+
     try:
         linecache.checkcache(filename)
     except Exception:
@@ -134,6 +134,8 @@ def _refresh(filename: str) -> None:
 
 def _line(filename: str, number: int, names: dict[str, Any] | None = None) -> str:
     """A source line as this process has it, or "", cut to _LINE."""
+    import linecache
+
     try:
         line = linecache.getline(filename, number, names)
     except Exception:  # a loader of the user's, asked for its source
@@ -274,6 +276,8 @@ _LONGEST = 20_000
 
 def _source(filename: str, number: int, line: str, place: str) -> str:
     """The name under which a line can be read here: the file's own, if it reads the same here."""
+    import linecache
+
     if filename in linecache.cache or _is_readable(filename):
         here = _line(filename, number)
         if here == line or (here and not line):
@@ -297,6 +301,8 @@ def _is_readable(filename: str) -> bool:
 
 def _remember(shown: str, number: int, line: str) -> None:
     """Let linecache know a line of a file that is not here."""
+    import linecache
+
     known = linecache.cache.get(shown)
     lines = list(known[2]) if known is not None and len(known) == 4 else []
     lines += ["\n"] * (number - len(lines))

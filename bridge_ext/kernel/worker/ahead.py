@@ -10,7 +10,6 @@ not give the same object again and again, filled anew.
 
 from __future__ import annotations
 
-import copy
 import time
 import types
 from collections import deque
@@ -153,10 +152,14 @@ class Replay:
         return chain, (list(self.bridge_ahead.items), self.bridge_original)
 
     def __copy__(self) -> Any:
-        return chain(list(self.bridge_ahead.items), copy.copy(self.bridge_original))
+        from copy import copy
+
+        return chain(list(self.bridge_ahead.items), copy(self.bridge_original))
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return chain(*copy.deepcopy((list(self.bridge_ahead.items), self.bridge_original), memo))
+        from copy import deepcopy
+
+        return chain(*deepcopy((list(self.bridge_ahead.items), self.bridge_original), memo))
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.bridge_original, name)

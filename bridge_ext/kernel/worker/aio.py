@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import importlib
 import signal
-import socket
 import sys
 import threading
 
@@ -36,7 +35,9 @@ class _Loop:
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop = _asyncio().new_event_loop()
-        self._read, self._write = socket.socketpair()
+        from socket import socketpair
+
+        self._read, self._write = socketpair()
         for end in (self._read, self._write):
             end.setblocking(False)
         self.wake = self._write.fileno()

@@ -8,8 +8,6 @@ from ..wire.failure import encode_failure
 from ..wire.heads import request_head
 from ..wire.loading import malformed, plain
 from .holding import SessionEnded, Spec
-from .looking import LOOKS
-from .previews import previews
 from .views import ref_rows, session_rows
 from .watching import look, measure_session
 
@@ -58,6 +56,8 @@ class Control:
             number, most = args
             return [self._dispatcher.status(), *look(store, number, most, self._dispatcher.begun)]
         if verb == "previews":
+            from .previews import previews
+
             return previews(store, args[0])
         if verb == "sessions":
             measure_session(store, None, self._dispatcher.begun)
@@ -73,6 +73,8 @@ class Control:
             return store.limit(Spec(*args))
         if verb == "cancel":
             return self._dispatcher.cancel(*args)
+        from .looking import LOOKS
+
         if verb in LOOKS:
             return LOOKS[verb](store, *args)
         raise ProtocolError(f"unknown control request {verb!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -19,6 +20,7 @@ from .inbox import Inbox, Pickled
 from .introspect import facts
 from .kinds import TypeTable
 from .prepared import PreparedCalls
+from .rest import ALONE, REST
 from .serving import Serving
 from .store import Store
 from .views import ref_count
@@ -255,4 +257,5 @@ def _own_files() -> list[str]:
     """Files of ours, loaded or not, whose frames a traceback leaves out."""
     root = __name__.partition(".")[0] + ".kernel."
     loaded = [m.__file__ or "" for n, m in list(sys.modules.items()) if n.startswith(root)]
-    return [*loaded, *(__file__.replace("dispatcher", n) for n in ("display", "publishing"))]
+    folder = os.path.dirname(os.path.dirname(__file__))
+    return [*loaded, *(f"{os.path.join(folder, *name.split('.'))}.py" for name in (*REST, *ALONE))]

@@ -13,7 +13,6 @@ from ..wire.codec import TooLarge, pack
 from ..wire.failure import encode_failure
 from ..wire.payload import CallType
 from .ahead import REPLAYS, ahead_of, seen
-from .hints import hint_for
 from .importing import uncallable
 from .inbox import Pickled, checked_ref, open_pickle, text_of
 from .views import ref_row
@@ -138,6 +137,8 @@ class Handlers:
         while True:
             end: Any = len(items) == len(ahead.items) and ahead.end
             if isinstance(end, BaseException):
+                from .hints import hint_for
+
                 end = encode_failure(end, self.shared.hidden, hint_for(end))
             rest = [end, shared]
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import difflib
 import importlib
 import sys
 import types
@@ -159,6 +158,8 @@ def _module_names(missing: str) -> list[str]:
 
 
 def _near(name: str, names: list[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, dict.fromkeys(names), n=3)
     return f"; did you mean {', '.join(map(repr, near))}?" if near else "."
 

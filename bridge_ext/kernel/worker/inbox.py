@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-
 from ..errors import (
     InvalidRefError,
     ProtocolError,
@@ -227,20 +225,11 @@ def checked_ref(ref: Any) -> list[Any]:
     raise InvalidRefError(f"{ref!r:.200}", "a ref is [id, session, generation]")
 
 
-class _Unpickler(pickle.Unpickler):
-    """An unpickler whose persistent ids are refs and modules."""
-
-    def __init__(self, file: Any, buffers: Any, persistent: Any) -> None:
-        super().__init__(file, buffers=buffers)
-        self._persistent = persistent
-
-    def persistent_load(self, pid: Any) -> Any:
-        return self._persistent(pid)
-
-
 def open_pickle(x: Pickled, buffers: list[Buffer], persistent: Any) -> Any:
     """The object of a pickle with its out-of-band buffers."""
     import io
 
+    from .pickles import Unpickler
+
     dependency("cloudpickle")
-    return _Unpickler(io.BytesIO(x.data), copied(buffers, x.first), persistent).load()
+    return Unpickler(io.BytesIO(x.data), copied(buffers, x.first), persistent).load()

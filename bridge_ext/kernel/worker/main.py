@@ -13,10 +13,10 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
+from _socket import socket  # `socket.socket` adds nothing that is needed here, and takes 2 ms
 from time import sleep
 
 from ..errors import ProtocolError
@@ -37,6 +37,7 @@ from .environment import set_environment
 from .idling import Idling
 from .lines import Lines, flush
 from .printing import LIVE, Printing
+from .rest import complete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def main(
     threading.Thread(
         target=_watch_kernel, args=(kernel_pid,), name="bridge-kernel-watch", daemon=True
     ).start()
-    data_socket = socket.socket(fileno=data_fd)
+    data_socket = socket(fileno=data_fd)
     data = Channel(data_socket, Spin(data_socket))
-    control = Channel(socket.socket(fileno=control_fd))
+    control = Channel(socket(fileno=control_fd))
     attach(data, segments, ours=1)
     Worker(data, control, lifeline_fd).run()
 
@@ -121,7 +122,7 @@ class Worker(Host):
 
     def __init__(self, data: Channel, control: Channel, lifeline_fd: int) -> None:
         self._data, self._control, self._lifeline = data, control, lifeline_fd
-        self._forked = self._hearing = False
+        self._forked = self._hearing = self._complete = False
         self._main = threading.get_ident()
         self._pipes = (os.dup(1), os.dup(2))  # user code may redirect the descriptors themselves
         self._publishing, self._published = threading.Lock(), 0
@@ -203,6 +204,9 @@ class Worker(Host):
         flush()
         call_id, body, buffers = answer
         self._lines.send_data(Kind.REPLY, [call_id], body, buffers)
+        if not self._complete:
+            self._complete = True
+            complete()
         if time.monotonic() - begun > _LONG:
             self._let_control_hear()
 

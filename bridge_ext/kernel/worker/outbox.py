@@ -8,12 +8,10 @@ import types
 from ..errors import EncodeError
 from ..wire.arrays import is_array, pack_array
 from ..wire.codec import Lowering, TooLarge, pack
-from ..wire.culprits import locate
 from ..wire.limits import MAX_BODY
 from ..wire.marks import Ext
 from ..wire.naming import module_of, name_of
 from ..wire.own import msgpack
-from ..wire.pickling import dump
 from .ahead import REPLAYS
 
 TYPE_CHECKING = False
@@ -187,10 +185,14 @@ class Outbox:
             return pack([0, Lowering(_refuse, _refuse, MAX_BODY).lower(value)]), []
         except (_NotPlain, TooLarge, RecursionError):
             pass
+        from ..wire.pickling import dump
+
         buffers: list[pickle.PickleBuffer] = []
         try:
             data = dump(value, _nothing, buffers)
         except Exception as error:
+            from ..wire.culprits import locate
+
             where, culprit = locate(value, "The result", _nothing)
             why = f"it cannot be pickled ({type(error).__name__}: {error}); keep it as a ref"
             raise EncodeError(where, _full_name(type(culprit)), why) from error

@@ -7,10 +7,7 @@ the plain attributes are shown, and of what is in a container likewise.
 from __future__ import annotations
 
 import datetime
-import decimal
-import fractions
 import types
-import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import islice
 
@@ -60,8 +57,15 @@ def preview(obj: Any) -> str:
 
 def _text(obj: Any, depth: int) -> str:
     """An object of a known type, or "" for one of any other."""
-    rule = _RULES.get(id(type(obj)))
+    t = type(obj)
+    rule = _RULES.get(id(t)) or _rule_once_imported(t)
     return rule(obj, depth) if rule is not None else ""
+
+
+def _rule_once_imported(t: type) -> Callable[[Any, int], str] | None:
+    """The rule for a type of a module that nobody may have imported."""
+    module, name, rule = _ONCE_IMPORTED.get(name_of(t), ("", "", None))
+    return rule if one_of(t, module, name) else None
 
 
 def _item(obj: Any, depth: int) -> str:
@@ -156,9 +160,6 @@ _KNOWN: dict[type, Callable[[Any, int], str]] = {
     datetime.datetime: _time,
     datetime.time: _time,
     datetime.timedelta: _plain,
-    decimal.Decimal: _plain,
-    fractions.Fraction: _fraction,
-    uuid.UUID: _uuid,
     list: _around("[", "]"),
     tuple: _around("(", ")"),
     set: _around("{", "}"),
@@ -175,6 +176,11 @@ _KNOWN: dict[type, Callable[[Any, int], str]] = {
 }
 _RULES = {id(t): rule for t, rule in _KNOWN.items()}
 """By the ids of types, as a metaclass may have a hash of the user's."""
+_ONCE_IMPORTED: dict[str, tuple[str, str, Callable[[Any, int], str]]] = {
+    "Decimal": ("decimal", "Decimal", _plain),
+    "Fraction": ("fractions", "Fraction", _fraction),
+    "UUID": ("uuid", "UUID", _uuid),
+}
 
 
 # ---------------------------------------------------------------- what others have in them

@@ -21,7 +21,6 @@ from ..wire.heads import request_head
 from ..wire.loading import malformed
 from ..wire.payload import FIELDS, check
 from .handlers import ANYWHERE, HANDLERS, Handlers
-from .hints import hint_for
 from .holding import SessionEnded
 from .inbox import Inbox
 from .outbox import Outbox
@@ -106,6 +105,8 @@ class Serving(Handlers):
                 return _CANCELLED
             if self.shared.host.in_process:
                 raise error
+        from .hints import hint_for
+
         return pack([1, encode_failure(error, self.shared.hidden, hint_for(error))])
 
     def _serve(self, body: bytes | bytearray, cell: str) -> Answer:

@@ -10,7 +10,6 @@ import time
 from itertools import islice
 
 from .books import MAX_LISTED
-from .sizing import measure
 from .views import row_of, session_rows
 
 TYPE_CHECKING = False
@@ -109,6 +108,8 @@ def measure_all(
     One that was used since `begun`, when a call that runs began, may be changing all the time: it
     has a size then, and is measured again.
     """
+    from .sizing import measure  # with what it knows of libraries
+
     end = time.monotonic() + seconds
     for entry in entries:
         if entry.sized > entry.used:
