@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 LATE = frozenset(
     (
-        *("_compat_pickle", "_decimal", "_opcode", "_pickle", "_pydecimal", "_uuid", "copy"),
+        *(
+            "_compat_pickle",
+            "_decimal",
+            "_opcode",
+            "_pickle",
+            "_pydecimal",
+            "_uuid",
+            "array",
+            "copy",
+        ),
         *("decimal", "difflib", "fractions", "linecache", "numbers", "opcode", "pickle"),
         *("platform", "selectors", "socket", "token", "tokenize", "uuid"),
     )
