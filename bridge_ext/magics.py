@@ -29,15 +29,6 @@ from .kernel.errors import BridgeUsageError, SessionNotFoundError
 from .kernel.handles import Ref
 from .kernel.surface import surface
 from .kernel.wire.limits import INLINE_LIMIT
-from .widgets.listing import title
-from .widgets.tables import (
-    Table,
-    helpers_table,
-    refs_table,
-    sessions_table,
-    status_table,
-)
-from .widgets.units import size
 from .words import arguments, split
 
 if TYPE_CHECKING:
@@ -47,6 +38,7 @@ if TYPE_CHECKING:
     from .doctor import Diagnosis
     from .extension import Extension
     from .widgets.inspector import Inspector
+    from .widgets.tables import Table
 
 _COMMANDS = (
     "call",
@@ -190,6 +182,9 @@ class Bridge(Magics):
         else:
             found = [(name, self._holder(name, local_ns)) for name in given.names]
             released = [(name, self._bridge.release(x)) for name, x in found]
+        from .widgets.tables import Table  # as below: with the records, which are slow to import
+        from .widgets.units import size
+
         rows = [(name, f"{r.refs:,}", size(r.nbytes)) for name, r in released]
         return Table(("released", "refs", "size"), rows)
 
@@ -219,19 +214,28 @@ class Bridge(Magics):
 
     def _sessions(self, words: list[str]) -> Table:
         times = listing_parser("sessions").parse_args(words).times
+        from .widgets.tables import sessions_table
+
         return sessions_table(self._bridge.sessions(), self.extension.named_in_force(), times=times)
 
     def _refs(self, words: list[str]) -> Table:
         given = listing_parser("refs").parse_args(words)
+        from .widgets.listing import title
+        from .widgets.tables import refs_table
+
         names = {s.id: title(s) for s in self._bridge.sessions()}
         return refs_table(self._bridge.refs(given.id), names, times=given.times)
 
     def _helpers(self, words: list[str]) -> Table:
         _none("helpers", words)
+        from .widgets.tables import helpers_table
+
         return helpers_table(self._bridge.helpers())
 
     def _status(self, words: list[str]) -> Table:
         _none("status", words)
+        from .widgets.tables import status_table
+
         return status_table(self._bridge.status())
 
     def _doctor(self, words: list[str]) -> Diagnosis:
@@ -248,6 +252,8 @@ class Bridge(Magics):
 
     def _restart(self, words: list[str]) -> Table:
         _none("restart", words)
+        from .widgets.tables import status_table
+
         return status_table(self._bridge.restart())
 
     def _traceback(self, words: list[str]) -> Any:

@@ -25,9 +25,8 @@ from hypothesis.stateful import (
 import bridge_ext
 from bridge_ext.kernel import watching
 from bridge_ext.kernel.watching import Watch
-from bridge_ext.kernel.worker import books
+from bridge_ext.kernel.worker import books, sizing
 from bridge_ext.kernel.worker import previews as worker_previews
-from bridge_ext.kernel.worker import watching as worker_watching
 from bridge_ext.kernel.worker.books import Total
 
 NAMED = ("shared", "other", "evicting")
@@ -492,7 +491,7 @@ def test_nothing_is_measured_or_shown_under_the_lock_of_the_store(memory, monkey
 
         return noted
 
-    monkeypatch.setattr(worker_watching, "measure", noting(worker_watching.measure))
+    monkeypatch.setattr(sizing, "measure", noting(sizing.measure))
     monkeypatch.setattr(worker_previews, "preview", noting(worker_previews.preview))
     watch = Watch(memory._client, memory._holders, dict)
     watch.previews(watch.look().refs)
