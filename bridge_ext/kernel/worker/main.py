@@ -37,7 +37,7 @@ from .environment import set_environment
 from .idling import Idling
 from .lines import Lines, flush
 from .printing import LIVE, Printing
-from .rest import complete
+from .rest import Rest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class Worker(Host):
 
     def __init__(self, data: Channel, control: Channel, lifeline_fd: int) -> None:
         self._data, self._control, self._lifeline = data, control, lifeline_fd
-        self._forked = self._hearing = self._complete = False
+        self._forked = self._hearing = False
+        self._rest = Rest()
         self._main = threading.get_ident()
         self._pipes = (os.dup(1), os.dup(2))  # user code may redirect the descriptors themselves
         self._publishing, self._published = threading.Lock(), 0
@@ -204,9 +205,8 @@ class Worker(Host):
         flush()
         call_id, body, buffers = answer
         self._lines.send_data(Kind.REPLY, [call_id], body, buffers)
-        if not self._complete:
-            self._complete = True
-            complete()
+        if self._rest.missing:
+            self._rest.look(self._data.socket.fileno())
         if time.monotonic() - begun > _LONG:
             self._let_control_hear()
 

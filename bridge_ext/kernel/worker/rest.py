@@ -1,4 +1,4 @@
-"""What a worker imports when its first call has been answered, so that this is not waited for.
+"""What a worker imports in the first pause after a call, so that no call waits for it.
 
 What needs one of these before imports it itself. Afterwards all of it is there: a worker without
 memory can still say so, and one whose package is upgraded meanwhile stays the version it was.
@@ -7,6 +7,7 @@ memory can still say so, and one whose package is upgraded meanwhile stays the v
 from __future__ import annotations
 
 import importlib
+import select
 
 REST = (
     *("wire.pickling", "wire.opening", "wire.strings", "wire.culprits", "wire.searching"),
@@ -18,6 +19,33 @@ REST = (
 ALONE = ("worker.display", "worker.publishing")
 """Those that are imported only where something is shown."""
 _STANDARD = ("copy", "difflib", "linecache", "pickle", "tokenize")
+
+
+_PAUSE = 5
+"""Milliseconds without a request that are a pause: calls in a loop come a hundred times faster."""
+_PATIENCE = 1_000
+"""Calls after which no pause is waited for."""
+
+
+class Rest:
+    """Whether all of it is imported yet.
+
+    Attributes:
+        missing: whether to look for a pause after a call.
+    """
+
+    def __init__(self) -> None:
+        self.missing = True
+        self._calls = 0
+
+    def look(self, fd: int) -> None:
+        """After a call: import the rest, if no request comes for a moment."""
+        self._calls += 1
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if self._calls > _PATIENCE or not poll.poll(_PAUSE):
+            self.missing = False
+            complete()
 
 
 def complete() -> None:
