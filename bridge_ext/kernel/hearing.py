@@ -7,7 +7,6 @@ page, where a number that is not finite or a text with control characters does h
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import ProtocolError
@@ -46,8 +45,7 @@ class Row(NamedTuple):
     retained: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """One answer to a look; the fields are those of `worker/watching` and `Dispatcher.status`."""
 
     busy: str | None
