@@ -23,7 +23,7 @@ from bridge_ext.kernel.wire.own import LATE
 from bridge_ext.kernel.worker import rest
 
 ROOT = Path(__file__).resolve().parent.parent
-SLOW = {"ast", "asyncio", "dataclasses", "inspect", "logging", "numpy", "pandas", "pickle", "uuid"}
+SLOW = {"asyncio", "dataclasses", "logging", "numpy", "pandas", "pickle", "uuid"}
 """What no first call of plain data needs on either side."""
 REST_OF_OURS = {f"bridge_ext.kernel.{name}" for name in rest.REST}
 LOADED = "sorted(__import__('sys').modules)"

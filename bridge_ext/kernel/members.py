@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import signatures
 from .completion import Place, keys, signature_of
 from .handles import Ref
 from .surface import hide_frames
@@ -93,8 +94,6 @@ def _seen_from_class(kind: str, text: str | None) -> Signature | None:
     """A method's signature as the class has it: with the handle as its first argument."""
     if text is None:
         return None
-    from . import signatures  # with `ast` and `inspect`, which a call without refs does not need
-
     signature = signatures.parse(text)
     if signature is None:
         return None
