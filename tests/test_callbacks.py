@@ -32,6 +32,7 @@ from bridge_ext import (
     SessionMismatchError,
     WorkerDiedError,
 )
+from bridge_ext.kernel import incarnation
 
 THINGS = '''
 import pathlib
@@ -631,6 +632,21 @@ def test_a_callback_of_a_thread_may_use_the_bridge(bridge, outer):
         made = bridge.callback(partial(inner, bridge))
         got = InThread(outer, bridge, run("in_threads"), 3, made).result()
         assert got == [2.0] * 3, name
+
+
+def test_callbacks_of_threads_at_once_know_their_session_and_their_types(bridge, monkeypatch):
+    """However long it takes to make known what a message brings, none overtakes it."""
+    make_class, pause = incarnation.make_class, threading.Event()
+
+    def slowly(record):
+        pause.wait(0.02)
+        return make_class(record)
+
+    monkeypatch.setattr(incarnation, "make_class", slowly)
+    for inner in (INNER["new"], INNER["stream"]):
+        made = bridge.callback(partial(inner, bridge))
+        got = InThread(bridge.call, run("in_threads"), 4, made).result()
+        assert got == [2.0] * 4
 
 
 def test_a_callback_of_a_thread_may_look_while_releases_wait(bridge):

@@ -7,7 +7,6 @@ or be limited.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -20,10 +19,11 @@ from ..wire.framing import Frame, Kind
 from .base import Backend, Connection, Deadline, Death, Died, Reply, Request, Stopped, unseen
 from .control import Ask, within
 from .flights import ignore
+from .turn import Turn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from contextvars import Context
     from typing import Any, TypeVar
 
@@ -47,76 +47,6 @@ class MemoryBackend(Backend):
 
     def open(self, incarnation: int, config: dict[str, Any]) -> Connection:
         return MemoryConnection(incarnation, config)
-
-
-class Turn:
-    """Whose turn it is to run calls: one thread's, as often within each other as it likes."""
-
-    def __init__(self) -> None:
-        self._free = threading.Condition(threading.Lock())
-        self._owner = self._depth = 0
-        self._lenders: list[int] = []
-
-    @property
-    def mine(self) -> bool:
-        """Whether it is this thread's."""
-        return self._owner == threading.get_ident()
-
-    def acquire(self, blocking: bool = True) -> bool:
-        """Take it; False if it is another's, and that is not waited for."""
-        if not self.mine:
-            with self._free:
-                while self._owner:
-                    if not blocking:
-                        return False
-                    self._free.wait()
-                self._owner = threading.get_ident()
-        self._depth += 1
-        return True
-
-    def release(self) -> None:
-        """Give it back."""
-        self._depth -= 1
-        if not self._depth:
-            with self._free:
-                self._owner = 0
-                self._free.notify_all()
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self.release()
-
-    @contextlib.contextmanager
-    def lent(self) -> Iterator[None]:
-        """Let others run calls meanwhile, if it is this thread's; all of them end before."""
-        if not self.mine:
-            yield
-            return
-        depth, me = self._depth, threading.get_ident()
-        self._lenders.append(me)
-        self._depth = 1
-        self.release()
-        interrupt: KeyboardInterrupt | None = None
-        try:
-            yield
-        finally:
-            while not self.mine:
-                try:
-                    self._resume(me)
-                except KeyboardInterrupt as error:  # the books of who runs what come first
-                    interrupt = error
-            self._depth = depth
-            if interrupt is not None:
-                raise interrupt
-
-    def _resume(self, me: int) -> None:
-        with self._free:
-            while self._owner or self._lenders[-1] != me:
-                self._free.wait()
-            self._lenders.pop()
-            self._owner = me
 
 
 class MemoryConnection(Connection):
@@ -149,6 +79,7 @@ class MemoryConnection(Connection):
         self._events: deque[tuple[str, list[Any]]] = deque()
         self._wake = threading.Event()
         self._turn = Turn()
+        self._order = threading.RLock()
         self._flying: set[object] = set()
         self._sent = 0
         self.death = None
@@ -205,8 +136,7 @@ class MemoryConnection(Connection):
             self._flying.discard(flight)
 
     def _serve(self, request: Request, outgoing: TakeOutgoing, serving: Serving) -> Reply:
-        releases, declarations = outgoing(request.session, request.helper)
-        head = pack([1, None, releases, declarations, request.what])
+        head = pack([1, None, *self._outgoing(outgoing, request), request.what])
         buffers = [bytearray(b) for b in request.buffers]
         answer = serving.handle(Frame(Kind.REQUEST, head, request.body, list(buffers)))
         assert answer is not None
@@ -214,10 +144,20 @@ class MemoryConnection(Connection):
         self._take_fresh()
         return Reply(body, [bytearray(b) for b in out])
 
+    def _outgoing(self, outgoing: TakeOutgoing, request: Request | None) -> tuple[Any, Any]:
+        """What travels with a message; what it makes known is known before another overtakes it."""
+        session, helper = (None, None) if request is None else (request.session, request.helper)
+        with self._order:
+            releases, declarations = outgoing(session, helper)
+            if declarations and self.death is None:
+                self._dispatcher.declare(declarations)
+        return releases, None
+
     def _take_fresh(self) -> None:
-        types = self._dispatcher.types.take_data()
-        if types:
-            self._take_types(types)
+        with self._order:  # whoever takes the types of another's reply is done before that is read
+            types = self._dispatcher.types.take_data()
+            if types:
+                self._take_types(types)
 
     def begin(
         self, request: Request, outgoing: TakeOutgoing, deadline: Deadline, waiting: Waiting
@@ -303,9 +243,9 @@ class MemoryConnection(Connection):
                 self._turn.release()
 
     def _tell(self, outgoing: TakeOutgoing, serving: Serving) -> None:
-        releases, declarations = outgoing(None, None)
-        if self.death is None and (releases or declarations):
-            head = pack([0, None, releases, declarations, ""])
+        releases, _ = self._outgoing(outgoing, None)
+        if self.death is None and releases:
+            head = pack([0, None, releases, None, ""])
             serving.handle(Frame(Kind.NOTICE, head, b"", []))
 
     def watch(self, timeout: float) -> list[tuple[str, list[Any]]]:
