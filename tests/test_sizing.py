@@ -73,7 +73,7 @@ PLAIN = [
     ["a", "bb", "ccc" * 50],
     (1.5, 2.5, (3.5,)),
     {"a": 1, "b": [2, 3], "c": {"d": "e"}},
-    {1.5, 2.5, "x"},
+    {1.5, 2.5, 3.5},
     frozenset((10**30, 10**40)),
     collections.deque([1000, "a"]),
     collections.OrderedDict(a=[1.5], b="x"),
