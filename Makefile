@@ -42,7 +42,7 @@ test: lint $(STAMPS)/test
 ifneq ($(BROWSER),no)
 	-$(PY) tests/chromium.py
 endif
-	.venv/bin/pytest -q -n $(JOBS) --dist loadfile $(if $(filter no,$(BROWSER)),-m 'not browser')
+	.venv/bin/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(filter no,$(BROWSER)),-m 'not browser')
 	.venv/bin/pytest -q --nbval --nbval-current-env \
 		--nbval-sanitize-with notebooks/sanitize.cfg --nbval-cell-timeout=60 notebooks
 

@@ -44,7 +44,11 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what takes minutes, unless `-m` speaks of it."""
+    """Begin with what waits for pages; leave out what takes minutes, unless `-m` speaks of it.
+
+    Of tests in several processes the long files come first, or one would end them alone.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     if "torture" in config.option.markexpr:
         return
     long = [item for item in items if item.get_closest_marker("torture")]

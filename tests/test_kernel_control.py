@@ -238,7 +238,8 @@ def test_interrupts_in_quick_succession_are_as_one(kernel, growing, case):
 
     cell = interrupted(kernel, CELLS[case], growing.begun, thrice)
     assert cell.took < AT_ONCE
-    assert cell.stderr == ""
+    # what IPython says where the second comes while it shows the traceback of the first
+    assert cell.stderr.strip() in ("", "KeyboardInterrupt")
     check(kernel, growing)
 
 

@@ -453,6 +453,8 @@ HARMLESS = {
 def test_what_code_does_to_its_worker_fails_no_other_call(local, tmp_path, monkeypatch, code):
     monkeypatch.chdir(tmp_path)
     modules = "sys, os, signal, resource, builtins, warnings, locale, threading, time"
+    rest = "'bridge_ext.kernel.worker.buffers' in __import__('sys').modules"
+    eventually(lambda: local.call("builtins.eval", rest), "the worker to be whole")
     local.call("builtins.exec", f"import {modules}\n{code}")
     pid = local.status().pid
     assert local.call("math.sqrt", 4) == 2.0

@@ -233,9 +233,9 @@ class Exchange:
             return
         self._next_tick = now + interrupts.TICK / 2
         for flight in self.board.passive():
-            if flight.held is not None:
-                continue  # it is being sent by a thread that looks itself, for its own interrupt
             orphaned = isinstance(flight.waiting, Orphan)
+            if flight.held is not None and not orphaned:
+                continue  # it is being sent by a thread that looks itself, for its own interrupt
             if orphaned and flight.course is None and flight.request.late is Late.STOP:
                 # Its wait ended by an error of this process, such as a RecursionError: nobody
                 # will answer what the call asks, so it must not go on waiting.

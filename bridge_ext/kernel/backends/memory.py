@@ -150,7 +150,10 @@ class MemoryConnection(Connection):
         with self._order:
             releases, declarations = outgoing(session, helper)
             if declarations and self.death is None:
-                self._dispatcher.declare(declarations)
+                try:
+                    self._dispatcher.declare(declarations)
+                except Exception:
+                    return releases, declarations  # whoever serves the message says what is wrong
         return releases, None
 
     def _take_fresh(self) -> None:

@@ -122,10 +122,22 @@ def _columns(code: CodeType, lasti: int, number: int) -> list[int] | None:
     return columns if all(0 <= c <= _LAST_LINE for c in columns) else None
 
 
+class _Late:
+    linecache: Any = None
+
+
+def reader() -> Any:
+    """The module linecache, imported at need and kept: code may forbid imports."""
+    if _Late.linecache is None:
+        import linecache
+
+        _Late.linecache = linecache
+    return _Late.linecache
+
+
 def _refresh(filename: str) -> None:
     """Forget the lines of a file that has changed."""
-    import linecache
-
+    linecache = reader()
     try:
         linecache.checkcache(filename)
     except Exception:
@@ -134,8 +146,7 @@ def _refresh(filename: str) -> None:
 
 def _line(filename: str, number: int, names: dict[str, Any] | None = None) -> str:
     """A source line as this process has it, or "", cut to _LINE."""
-    import linecache
-
+    linecache = reader()
     try:
         line = linecache.getline(filename, number, names)
     except Exception:  # a loader of the user's, asked for its source
@@ -276,8 +287,7 @@ _LONGEST = 20_000
 
 def _source(filename: str, number: int, line: str, place: str) -> str:
     """The name under which a line can be read here: the file's own, if it reads the same here."""
-    import linecache
-
+    linecache = reader()
     if filename in linecache.cache or _is_readable(filename):
         here = _line(filename, number)
         if here == line or (here and not line):
@@ -301,8 +311,7 @@ def _is_readable(filename: str) -> bool:
 
 def _remember(shown: str, number: int, line: str) -> None:
     """Let linecache know a line of a file that is not here."""
-    import linecache
-
+    linecache = reader()
     known = linecache.cache.get(shown)
     lines = list(known[2]) if known is not None and len(known) == 4 else []
     lines += ["\n"] * (number - len(lines))

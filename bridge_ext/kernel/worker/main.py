@@ -109,6 +109,11 @@ def _watch_kernel(pid: int) -> None:
     die()
 
 
+def _greeting() -> dict[str, Any]:
+    python = list(sys.version_info[:3])
+    return {"protocol_version": PROTOCOL_VERSION, "pid": os.getpid(), "python": python}
+
+
 def die() -> NoReturn:
     """End this process and its whole group, now."""
     os.killpg(0, signal.SIGKILL)
@@ -123,8 +128,7 @@ class Worker(Host):
     def __init__(self, data: Channel, control: Channel, lifeline_fd: int) -> None:
         self._data, self._control, self._lifeline = data, control, lifeline_fd
         self._forked = self._hearing = False
-        self._rest = Rest()
-        self._main = threading.get_ident()
+        self._main, self._rest = threading.get_ident(), Rest()
         self._pipes = (os.dup(1), os.dup(2))  # user code may redirect the descriptors themselves
         self._publishing, self._published = threading.Lock(), 0
         self._wake_in, self._wake_out = os.pipe()
@@ -148,16 +152,9 @@ class Worker(Host):
         self._asker = Asker(self._dispatcher, self._lines, self._take)
         os.register_at_fork(after_in_child=self._after_fork)
         with self._data.send_lock:
-            self._data.send(Kind.HELLO, pack([0, None]), pack(self._greeting()))
+            self._data.send(Kind.HELLO, pack([0, None]), pack(_greeting()))
         threading.Thread(target=self._serve_control, name="bridge-control", daemon=True).start()
         self._serve_data()
-
-    def _greeting(self) -> dict[str, Any]:
-        return {
-            "protocol_version": PROTOCOL_VERSION,
-            "pid": os.getpid(),
-            "python": list(sys.version_info[:3]),
-        }
 
     def _prepare(self, config: dict[str, Any]) -> None:
         """Install what is the kernel's: its path, directory and memory limit."""

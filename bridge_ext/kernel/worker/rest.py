@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib
 import select
 
+from ..wire import stacks
+from . import serving
+
 REST = (
     *("wire.pickling", "wire.opening", "wire.strings", "wire.culprits", "wire.searching"),
     *("worker.pickles", "worker.hints", "worker.looking", "worker.documents", "worker.sources"),
@@ -56,3 +59,5 @@ def complete() -> None:
             importlib.import_module(name)
         except Exception:  # there may be no memory for it
             return
+    stacks.reader()
+    serving.hints()

@@ -105,9 +105,7 @@ class Serving(Handlers):
                 return _CANCELLED
             if self.shared.host.in_process:
                 raise error
-        from .hints import hint_for
-
-        return pack([1, encode_failure(error, self.shared.hidden, hint_for(error))])
+        return pack([1, encode_failure(error, self.shared.hidden, _hint(error))])
 
     def _serve(self, body: bytes | bytearray, cell: str) -> Answer:
         running, begun = self.running, time.monotonic()
@@ -207,6 +205,27 @@ class Serving(Handlers):
             return self._failed(error), []
         finally:
             self.inbox.close()
+
+
+class _Late:
+    hint_for: Any = None
+
+
+def hints() -> None:
+    """Import what knows what to do about errors, and keep it: code may forbid imports."""
+    from .hints import hint_for
+
+    _Late.hint_for = staticmethod(hint_for)
+
+
+def _hint(error: BaseException) -> str | None:
+    if _Late.hint_for is None:
+        try:
+            hints()
+        except Exception:
+            return None
+    hint: str | None = _Late.hint_for(error)
+    return hint
 
 
 def _checked(start: Payload) -> str:
