@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any
 
 from .backends.base import Death, Died, TimedOut
@@ -60,9 +61,11 @@ def fetched(
     hooks = {**incarnation.hooks, Ext.PICKLE: unpickle, Ext.ARRAY: array}
     try:
         return checked(Loading(hooks).load(reply.body))
-    except Torn:
+    except Torn as error:
+        clear_frames(error.__traceback__)  # which have the mapped memory, and its descriptor
         raise Died(incarnation.connection.death or Death("has died")) from None
-    except Stalled:
+    except Stalled as error:
+        clear_frames(error.__traceback__)
         raise TimedOut(stopped=False) from None
     finally:
         reply.buffers.clear()  # a traceback would keep what was not opened
