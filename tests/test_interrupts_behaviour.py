@@ -1198,3 +1198,26 @@ def test_an_interrupt_of_a_thread_that_waits_for_anothers_call_leaves_the_call_a
     eventually(Growing(tmp_path / "growing").begun)
     process.interrupt()
     assert process.finish(STUCK).split() == ["interrupted", "None"]
+
+
+LOST = """
+import gc, signal
+(worker,) = [o for o in gc.get_objects() if type(o).__name__ == "Worker"]
+wake, woken = worker.wake_main, []
+
+def lose_the_first():
+    woken.append(1)
+    if len(woken) > 1:
+        wake()
+
+worker.wake_main = lose_the_first
+"""
+
+
+def test_a_signal_that_came_just_too_early_is_sent_again(local):
+    """As one does that comes between the last look of Python and the sleep of the system."""
+    local.call("builtins.exec", LOST, {"__name__": "lost"})
+    future = local.submit("time.sleep", 60)
+    eventually(lambda: local.status().busy == "time.sleep", "the call")
+    assert future.cancel()
+    eventually(lambda: not local._remote.incarnation.connection.in_flight, "the end of it", 1.5)

@@ -23,6 +23,7 @@ _LENGTH = 4_096
 _INSTALLED = re.compile(r"([A-Za-z0-9._-]+?)-(\d[^-]*)(?:-.+)?\.(?:dist|egg)-info")
 _FLAGS = ("utf8_mode", "optimize", "dont_write_bytecode", "dev_mode", "no_site")
 _EDITABLE = "__editable__"
+_OURS = __name__.partition(".")[0]
 """What the modules begin with by which setuptools finds what was installed in place."""
 
 
@@ -108,8 +109,12 @@ def _of_files() -> str:
 
 
 def _finder(finder: Any) -> str:
-    """What an editable install is called that has a finder of its own, or ""."""
+    """What an editable install is called that has a finder of its own, or "".
+
+    Not this package: a worker has it from where its kernel has it.
+    """
     module = type.__getattribute__(finder, "__module__") if isinstance(finder, type) else ""
     if type(module) is not str or not module.startswith(_EDITABLE):
         return ""
-    return _text(module.removeprefix(_EDITABLE).strip("_").removesuffix("_finder"))
+    name = module.removeprefix(_EDITABLE).strip("_").removesuffix("_finder")
+    return "" if name.startswith(_OURS) else _text(name)

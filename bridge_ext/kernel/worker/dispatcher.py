@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from .handlers import Payload
 
 
+_REMINDERS = (0.02, 0.1, 0.5)
+"""Seconds from one signal of a cancel to the next; what does not hear the last is in C code."""
+
+
 class Host:
     """What a dispatcher asks of the process it runs in."""
 
@@ -96,6 +100,8 @@ class Dispatcher:
         self.main = self.serving()
         self._controls = self.serving()
         self._start = resident()
+        self._reminders: list[float] = []
+        self._remind_at = 0.0
 
     def serving(self) -> Serving:
         """What another thread serves with."""
@@ -166,8 +172,31 @@ class Dispatcher:
         """Stop a call of the main thread: "running", "waiting" or "ended", see `Running`."""
         found = self.main.running.cancel(call_id)
         if found == "running":
+            self._reminders = [*_REMINDERS]
+            self._remind_at = time.monotonic() + _REMINDERS[0]
             self.host.wake_main()
         return found
+
+    def remind(self, now: float) -> float | None:
+        """Wake the main thread again for a cancelled call that it has not noticed.
+
+        A signal that comes just before the thread goes to sleep in a system call does not wake it.
+
+        Args:
+            now: on the monotonic clock.
+
+        Returns:
+            Seconds until the next time, if there is to be one.
+        """
+        if not self._reminders or not self.main.running.unheard:
+            return None
+        if now >= self._remind_at:
+            self.host.wake_main()
+            self._reminders.pop(0)
+            if not self._reminders:
+                return None
+            self._remind_at = now + self._reminders[0]
+        return self._remind_at - now
 
     @property
     def begun(self) -> float | None:

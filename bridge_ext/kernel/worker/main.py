@@ -244,19 +244,19 @@ class Worker(Host):
         """Wait for a control frame; meanwhile end what has expired."""
         sock = self._control.socket
         while True:
-            due = self._dispatcher.store.next_timer()
-            now = time.monotonic()
-            waits = [] if due is None else [max(0.0, due - now)]
-            if self._printing.pending:
-                waits.append(LIVE)
-            idle = self._idling.turn(now, self._dispatcher.calls, self._dispatcher.busy is not None)
-            if idle is not None:
-                waits.append(idle)
-            timeout = min(waits, default=None)
+            shared, now = self._dispatcher, time.monotonic()
+            due = shared.store.next_timer()
+            waits = (
+                None if due is None else max(0.0, due - now),
+                LIVE if self._printing.pending else None,
+                self._idling.turn(now, shared.calls, shared.busy is not None),
+                shared.remind(now),
+            )
+            timeout = min((wait for wait in waits if wait is not None), default=None)
             readable, _, _ = select.select([sock.fileno(), self._wake_in], [], [], timeout)
             if self._wake_in in readable:
                 os.read(self._wake_in, 4096)
-            self._dispatcher.store.expire()
+            shared.store.expire()
             self._printing.show_pending()
             if sock.fileno() in readable:
                 return

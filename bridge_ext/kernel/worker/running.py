@@ -76,6 +76,11 @@ class Running:
             self._strike()
 
     @property
+    def unheard(self) -> bool:
+        """Whether the call on top is cancelled and has not been stopped."""
+        return bool(self._cancelled) and bool(self.calls) and self.calls[-1] in self._cancelled
+
+    @property
     def stopped(self) -> bool:
         """Whether the call on top was stopped by a cancel."""
         return bool(self._stopped) and self.calls[-1] in self._stopped
